@@ -1,0 +1,451 @@
+"""The synced rows of a realtime collection: how snapshots, messages and own results merge.
+
+Pure bookkeeping: rows by key, which scope each belongs to, and what changed while a fetch was running. Every method
+returns the writes that bring the collection up to date; the shell puts them into one sync commit.
+
+The laws (all tested by replaying random histories):
+
+- A snapshot is older than every change that arrived after its fetch began. So those changes are replayed on top of it:
+  a newer update is not overwritten, a deleted row does not come back, a row inserted meanwhile stays.
+- A key belongs to one scope at a time. A row that moved is not removed by the old scope's delete or snapshot.
+- A message is applied whole or not at all. Applying one twice changes nothing.
+- Where rows carry versions, an older version never replaces a newer one, not even a deleted one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, Protocol
+from uuid import UUID
+
+from typing_extensions import TypeVar
+
+from ._envelope import RowChange, WireKey
+from ._errors import MessageError, RealtimeError
+
+__all__ = ["FetchMark", "Received", "Replica", "RowCodec", "Write", "wire_key"]
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+_TOMBSTONES: Final = 10_000
+_LOG_LIMIT: Final = 50_000
+
+
+def wire_key(key: object) -> WireKey:
+    """Return how a row's key travels as JSON.
+
+    Raises:
+        RealtimeError: the key is neither string, integer nor UUID.
+    """
+    if isinstance(key, str | int) and not isinstance(key, bool):
+        return key
+    if isinstance(key, UUID):
+        return str(key)
+    raise RealtimeError(
+        f"get_key gave {key!r}; the key of a realtime collection must be a str, an int or a UUID, since it travels as "
+        "JSON. Return one of those, for example a composite key joined into one string.",
+        code="bad_key",
+    )
+
+
+class RowCodec(Protocol[T]):
+    """How rows are made, keyed and placed; given by the collection."""
+
+    def key(self, row: T, /) -> Any: ...
+
+    def scope(self, row: T, /) -> str:
+        """The wire string of the channel that the row's parameter columns name."""
+        ...
+
+    def decode(self, data: Mapping[str, Any], /) -> T:
+        """Make a whole, valid row. Raises when `data` is not one."""
+        ...
+
+    def merge(self, row: T, data: Mapping[str, Any], /) -> T:
+        """Return `row` with the columns of `data` replaced, validated."""
+        ...
+
+    def version(self, row: T, /) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Write(Generic[T, K]):
+    """One write for the sync commit: the new row of `key`, or None to delete it."""
+
+    key: K
+    row: T | None
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[T, K]):
+    """What a message did.
+
+    Attributes:
+        writes: for one sync commit; empty when the message told nothing new.
+        incomplete: only a fetch can tell the rest: it changed part of a row that is not known here, or it deleted an
+            older version of a row than the one that is.
+    """
+
+    writes: list[Write[T, K]]
+    incomplete: bool = False
+
+
+@dataclass(slots=True)
+class _Entry(Generic[T]):
+    key: Any
+    row: T
+    scope: str
+    heard: int
+    """Tick of the last message from elsewhere about this row; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step(Generic[T]):
+    """A change as it is replayed: `row` whole, or `part` of one, or neither for a delete.
+
+    A delete carries the version that its writer saw, a put the version that it made.
+    """
+
+    tick: int
+    scope: str
+    key: WireKey
+    row: T | None = None
+    part: Mapping[str, Any] | None = None
+    version: int | None = None
+    is_insert: bool = False
+
+    @property
+    def is_delete(self) -> bool:
+        return self.row is None and self.part is None
+
+
+@dataclass(eq=False, slots=True)
+class FetchMark:
+    """A fetch that is running. Give it back to `Replica.snapshot` or `Replica.abandon`.
+
+    Attributes:
+        scope: wire string of the channel.
+        incomplete: not every change could be replayed, so another fetch must follow this one.
+    """
+
+    scope: str
+    tick: int
+    incomplete: bool = field(default=False)
+
+
+class Replica(Generic[T, K]):
+    """The synced rows; see the module docstring.
+
+    Args:
+        codec: how rows are made, keyed and placed.
+    """
+
+    def __init__(self, codec: RowCodec[T]) -> None:
+        self._codec = codec
+        self._entries: dict[WireKey, _Entry[T]] = {}
+        self._scopes: dict[str, set[WireKey]] = {}
+        self._tombstones: OrderedDict[WireKey, int] = OrderedDict()
+        self._log: list[_Step[T]] = []
+        self._running: set[FetchMark] = set()
+        self._tick = 0
+
+    @property
+    def tick(self) -> int:
+        """A counter that every change advances; compare with `heard_since`."""
+        return self._tick
+
+    def heard_since(self, key: object, tick: int) -> bool:
+        """Whether a message from elsewhere touched the row after `tick`."""
+        entry = self._entries.get(wire_key(key))
+        return entry is not None and entry.heard > tick
+
+    def keys(self, scope: str) -> int:
+        """How many rows the scope holds."""
+        return len(self._scopes.get(scope, ()))
+
+    # -- scopes ------------------------------------------------------------------------------------------------------
+
+    def open(self, scope: str) -> None:
+        """Accept rows for a scope. Rows of scopes that are not open are never kept: nothing would keep them fresh."""
+        self._scopes.setdefault(scope, set())
+
+    def empty(self, scope: str) -> list[Write[T, K]]:
+        """Remove the rows of a scope that stays open."""
+        return [self._remove(key) for key in sorted(self._scopes.get(scope, ()), key=str)]
+
+    def close(self, scope: str) -> list[Write[T, K]]:
+        """Remove a scope with its rows."""
+        writes = self.empty(scope)
+        self._scopes.pop(scope, None)
+        return writes
+
+    # -- fetches -----------------------------------------------------------------------------------------------------
+
+    def fetching(self, scope: str) -> FetchMark:
+        """A fetch begins: remember what changes from now on."""
+        mark = FetchMark(scope, self._tick)
+        self._running.add(mark)
+        return mark
+
+    def abandon(self, mark: FetchMark) -> None:
+        """The fetch failed or is no longer wanted."""
+        self._running.discard(mark)
+        if not self._running:
+            self._log.clear()
+        else:
+            oldest = min(running.tick for running in self._running)
+            self._log = [step for step in self._log if step.tick > oldest]
+
+    def snapshot(self, mark: FetchMark, rows: Iterable[T]) -> list[Write[T, K]]:
+        """The fetch returned `rows`: all rows of its scope at some moment after it began.
+
+        Raises:
+            RealtimeError: a row belongs to another scope, or two rows have one key. Nothing was changed.
+        """
+        target: dict[WireKey, T] = {}
+        for row in rows:
+            key = wire_key(self._codec.key(row))
+            place = self._codec.scope(row)
+            if place != mark.scope:
+                raise RealtimeError(
+                    f"query_fn for {mark.scope!r} returned row {key!r}, which belongs to {place!r}. Return only the "
+                    "rows of the parameters it was called with, or name the right column with params={...}.",
+                    channel=mark.scope,
+                    code="foreign_row",
+                )
+            if key in target:
+                raise RealtimeError(
+                    f"query_fn for {mark.scope!r} returned two rows with key {key!r}; get_key must be unique.",
+                    channel=mark.scope,
+                    code="duplicate_key",
+                )
+            target[key] = row
+        for step in self._log:
+            if step.tick > mark.tick:
+                self._replay(step, mark, target)
+        self.abandon(mark)
+        known = self._scopes.get(mark.scope)
+        if known is None:
+            return []
+        writes: list[Write[T, K]] = [self._remove(key) for key in sorted(known - target.keys(), key=str)]
+        for key, row in target.items():
+            # The database shows the row again, whatever was buried before the fetch began.
+            self._tombstones.pop(key, None)
+            entry = self._entries.get(key)
+            if entry is not None and (
+                (entry.row == row and entry.scope == mark.scope)
+                or _is_older(self._codec.version(row), self._codec.version(entry.row))
+            ):
+                continue
+            writes.append(self._put(key, row, mark.scope))
+        return writes
+
+    def _replay(self, step: _Step[T], mark: FetchMark, target: dict[WireKey, T]) -> None:
+        there = target.get(step.key)
+        if there is not None and self._is_stale(step, there):
+            return
+        if step.scope != mark.scope:
+            if step.row is not None:
+                target.pop(step.key, None)
+        elif step.row is not None:
+            target[step.key] = step.row
+        elif step.is_delete:
+            target.pop(step.key, None)
+        elif there is not None:
+            assert step.part is not None, "neither row nor part is a delete"
+            try:
+                target[step.key] = self._merged(step.scope, step.key, there, step.part)
+            except MessageError:
+                # It could not be checked when it came, since its row was not known. The next fetch decides.
+                mark.incomplete = True
+
+    # -- changes -----------------------------------------------------------------------------------------------------
+
+    def receive(self, scope: str, changes: Iterable[RowChange]) -> Received[T, K]:
+        """Apply one message that came on `scope`'s channel.
+
+        Raises:
+            MessageError: a change is malformed, or its row belongs to another scope. Nothing was changed.
+        """
+        if scope not in self._scopes:
+            return Received([])
+        steps = [self._step(scope, change) for change in changes]
+        writes: list[Write[T, K]] = []
+        incomplete = False
+        for step in steps:
+            written, unknown = self._apply(step, heard=True)
+            writes += written
+            incomplete = incomplete or unknown
+        return Received(_last_per_key(writes), incomplete)
+
+    def confirm(self, puts: Iterable[T], deletes: Iterable[tuple[K, str]] = ()) -> list[Write[T, K]]:
+        """Take over what an own mutation did on the server.
+
+        Args:
+            puts: the server's rows.
+            deletes: keys that are gone, each with the scope that it is gone from.
+        """
+        writes: list[Write[T, K]] = []
+        for key, scope in deletes:
+            self._tick += 1
+            writes += self._apply(_Step(self._tick, scope, wire_key(key)), heard=False)[0]
+        for row in puts:
+            self._tick += 1
+            step = _Step(
+                self._tick, self._codec.scope(row), wire_key(self._codec.key(row)), row, None, self._codec.version(row)
+            )
+            writes += self._apply(step, heard=False)[0]
+        return _last_per_key(writes)
+
+    def _step(self, scope: str, change: RowChange) -> _Step[T]:
+        self._tick += 1
+        if change.action == "delete":
+            key = change.key
+            if key is None:
+                key = self._decoded_key(scope, change)
+            return _Step(self._tick, scope, key, version=change.version)
+        data = change.data
+        assert data is not None, "the parser refuses an insert or update without data"
+        try:
+            row = self._codec.decode(data)
+        except Exception as error:
+            if change.action == "insert" or change.key is None:
+                raise MessageError(
+                    f"the {change.action} on {scope!r} carries no valid row: {error}", channel=scope
+                ) from error
+            return self._partial(scope, change.key, data, change.version)
+        key, place = wire_key(self._codec.key(row)), self._codec.scope(row)
+        if change.key is not None and change.key != key:
+            raise MessageError(
+                f"the {change.action} on {scope!r} names key {change.key!r} but its row has {key!r}", channel=scope
+            )
+        if place != scope:
+            raise MessageError(
+                f"row {key!r} came on {scope!r} but belongs to {place!r}", channel=scope, code="foreign_row"
+            )
+        version = self._codec.version(row)
+        version = version if version is not None else change.version
+        return _Step(self._tick, scope, key, row, None, version, is_insert=change.action == "insert")
+
+    def _decoded_key(self, scope: str, change: RowChange) -> WireKey:
+        """The bare form of a delete names its row by `data` only."""
+        assert change.data is not None, "the parser refuses a delete without key and data"
+        try:
+            return wire_key(self._codec.key(self._codec.decode(change.data)))
+        except Exception as error:
+            raise MessageError(
+                f'the delete on {scope!r} has neither "key" nor a row: {error}', channel=scope
+            ) from error
+
+    def _partial(self, scope: str, key: WireKey, data: Mapping[str, Any], version: int | None) -> _Step[T]:
+        """Check a partial update against the row that it would change, where that is known."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.scope == scope:
+            self._merged(scope, key, entry.row, data)
+        return _Step(self._tick, scope, key, None, data, version)
+
+    def _merged(self, scope: str, key: WireKey, row: T, data: Mapping[str, Any]) -> T:
+        try:
+            merged = self._codec.merge(row, data)
+            stays = wire_key(self._codec.key(merged)) == key and self._codec.scope(merged) == scope
+        except Exception as error:
+            raise MessageError(f"the update of {key!r} on {scope!r} is not valid: {error}", channel=scope) from error
+        if not stays:
+            raise MessageError(
+                f"the update of {key!r} on {scope!r} would change its key or its scope; send a delete and an insert",
+                channel=scope,
+                code="foreign_row",
+            )
+        return merged
+
+    def _apply(self, step: _Step[T], *, heard: bool) -> tuple[list[Write[T, K]], bool]:
+        """Apply one step and remember it for fetches that run. Returns the writes, and whether a fetch must help."""
+        self._remember(step)
+        entry = self._entries.get(step.key)
+        if entry is not None:
+            if heard:
+                entry.heard = step.tick
+            if self._is_stale(step, entry.row):
+                # A writer deletes whatever version the database has, not just the one that it saw.
+                return [], step.is_delete
+        elif self._is_buried(step.key, step.version):
+            return [], False
+        if step.is_delete:
+            if step.version is not None:
+                self._bury(step.key, step.version)
+            if entry is None or entry.scope != step.scope:
+                return [], False
+            return [self._remove(step.key)], False
+        if step.row is None:
+            assert step.part is not None, "neither row nor part is a delete"
+            if entry is None or entry.scope != step.scope:
+                # Only a snapshot knows the rest of the row; one that is on its way will have the change replayed.
+                return [], not any(mark.scope == step.scope for mark in self._running)
+            try:
+                row = self._merged(step.scope, step.key, entry.row, step.part)
+            except MessageError:
+                # It was valid against the row before this message; an earlier change of the same message moved that.
+                return [], True
+        else:
+            row = step.row
+        if step.scope not in self._scopes:
+            return ([self._remove(step.key)] if entry is not None else []), False
+        if entry is not None and entry.row == row and entry.scope == step.scope:
+            return [], False
+        # An update of a row that was deleted here: the delete or the update came late, the database knows which.
+        revived = entry is None and step.key in self._tombstones and not step.is_insert
+        written = self._put(step.key, row, step.scope)
+        if heard:
+            self._entries[step.key].heard = step.tick
+        return [written], revived
+
+    def _remember(self, step: _Step[T]) -> None:
+        if not self._running:
+            return
+        self._log.append(step)
+        if len(self._log) > _LOG_LIMIT:
+            del self._log[: _LOG_LIMIT // 2]
+            for mark in self._running:
+                mark.incomplete = True
+
+    # -- storage -----------------------------------------------------------------------------------------------------
+
+    def _put(self, key: WireKey, row: T, scope: str) -> Write[T, K]:
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._scopes[entry.scope].discard(key)
+        self._entries[key] = _Entry(self._codec.key(row), row, scope, entry.heard if entry is not None else 0)
+        self._scopes[scope].add(key)
+        return Write(self._entries[key].key, row)
+
+    def _remove(self, key: WireKey) -> Write[T, K]:
+        entry = self._entries.pop(key)
+        self._scopes[entry.scope].discard(key)
+        return Write(entry.key, None)
+
+    def _bury(self, key: WireKey, version: int) -> None:
+        self._tombstones[key] = max(version, self._tombstones.pop(key, version))
+        if len(self._tombstones) > _TOMBSTONES:
+            self._tombstones.popitem(last=False)
+
+    def _is_buried(self, key: WireKey, version: int | None) -> bool:
+        buried = self._tombstones.get(key)
+        return buried is not None and version is not None and version <= buried
+
+    def _is_stale(self, step: _Step[T], row: T) -> bool:
+        version = self._codec.version(row)
+        if step.version is None or version is None:
+            return False
+        return step.version < version if step.is_delete else step.version <= version
+
+
+def _is_older(version: int | None, than: int | None) -> bool:
+    return version is not None and than is not None and version < than
+
+
+def _last_per_key(writes: list[Write[T, K]]) -> list[Write[T, K]]:
+    """One write per key: a commit hands out net changes."""
+    return list({write.key: write for write in writes}.values())
