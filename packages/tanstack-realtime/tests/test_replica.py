@@ -104,6 +104,17 @@ def test_a_row_inserted_meanwhile_is_not_deleted_by_the_older_snapshot() -> None
     assert screen.rows == {1: row(1)}
 
 
+def test_a_snapshot_is_newer_than_what_came_before_its_own_fetch() -> None:
+    screen = Screen("a", "b")
+    screen.replica.fetching("a")
+    screen.hear("b", RowChange("delete", key=1))
+    mark = screen.replica.fetching("b")
+
+    screen.write(screen.replica.snapshot(mark, [row(1, room="b")]))
+
+    assert screen.rows == {1: row(1, room="b")}
+
+
 def test_a_partial_update_before_its_row_is_replayed_on_the_snapshot() -> None:  # Q12
     screen = Screen("a")
     mark = screen.replica.fetching("a")
@@ -239,6 +250,9 @@ def test_a_row_that_the_database_shows_again_counts_whatever_its_version() -> No
     screen.load("a", row(1, "second life", version=1))
 
     assert screen.rows == {1: row(1, "second life", version=1)}
+
+    screen.hear("a", put(row(1, "updated", version=2)))
+    assert screen.rows == {1: row(1, "updated", version=2)}
 
 
 def test_query_fn_rows_of_another_scope_or_with_one_key_twice_are_an_error() -> None:

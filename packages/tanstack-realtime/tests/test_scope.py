@@ -152,6 +152,9 @@ def test_a_failing_fetch_is_state_and_is_retried_ever_slower_never_above_30_s() 
     scope.applied()
     assert scope.error is None
 
+    scope.refetch()
+    assert waits(scope.fetch_failed(10, failure))["retry"] == pytest.approx(1.25)
+
 
 def test_denied_at_the_first_subscribe_leaves_the_decision_to_query_fn() -> None:  # S23
     scope = machine()
