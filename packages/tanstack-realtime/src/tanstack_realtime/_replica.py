@@ -371,14 +371,16 @@ class Replica(Generic[T, K]):
             if self._is_stale(step, entry.row):
                 # A writer deletes whatever version the database has, not just the one that it saw.
                 return [], step.is_delete
-        elif self._is_buried(step.key, step.version):
-            return [], False
         if step.is_delete:
             if step.version is not None:
                 self._bury(step.key, step.version)
-            if entry is None or entry.scope != step.scope:
+            if entry is None or (
+                entry.scope != step.scope and not _is_older(self._codec.version(entry.row), step.version)
+            ):
                 return [], False
             return [self._remove(step.key)], False
+        if self._is_buried(step.key, step.version):
+            return [], False
         if step.row is None:
             assert step.part is not None, "neither row nor part is a delete"
             if entry is None or entry.scope != step.scope:
