@@ -1,0 +1,68 @@
+"""JSON that crosses a trust boundary: strict both ways, and bounded in depth.
+
+`json.loads` alone accepts ``NaN``, raises `RecursionError` on deep nesting, and lets lone surrogates through that no
+UTF-8 encoder takes. Each of them would be one client's message breaking another client.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn, cast
+
+__all__ = ["MAX_DEPTH", "decode_json", "encode_json"]
+
+MAX_DEPTH: Final = 64
+"""Arrays and objects inside each other, at most. A reader with a deep stack still parses it."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_depth(value: object) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        deeper: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                deeper.extend(cast("dict[str, object]", item).values())
+            elif isinstance(item, list):
+                deeper.extend(cast("list[object]", item))
+        if not deeper:
+            return
+        level = deeper
+    if any(isinstance(item, (dict, list)) for item in level):
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+
+
+def decode_json(text: str | bytes) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: not JSON, ``NaN`` or ``Infinity``, or nested more than `MAX_DEPTH` levels deep.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep") from None
+    # Text cannot nest deeper than it has opening brackets, so that most messages skip the walk.
+    brackets = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
+    if brackets > MAX_DEPTH:
+        _check_depth(value)
+    return value
+
+
+def encode_json(value: object) -> str:
+    """Write compact JSON that every UTF-8 encoder and JSON parser takes.
+
+    Raises:
+        ValueError: not representable: other types, ``NaN``, lone surrogates, nested more than `MAX_DEPTH` levels deep.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+    except (TypeError, RecursionError, UnicodeEncodeError) as error:
+        raise ValueError(str(error)) from error
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(json.loads(text))
+    return text

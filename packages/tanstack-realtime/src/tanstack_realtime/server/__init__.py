@@ -1,0 +1,41 @@
+"""The server half: one ASGI application, one gate, one `authorize` for every preset.
+
+Layers, top down::
+
+    _app            Realtime: the ASGI application; publish()
+    _routes         POST /publish and GET /config, on every preset
+    _gate           who may do what; everything from outside passes it
+    _origin _declared _token _permissions _observe        what the gate is made of
+    _preset         the seam that a preset's server half implements
+
+Needs the extra: ``pip install "tanstack-realtime[server]"``.
+"""
+
+from ._app import Realtime, publish
+from ._declared import Channels, DeclaresChannel
+from ._gate import Gate, Operation
+from ._permissions import ANONYMOUS, Authorize, GetUser, Permissions, Reject, Validate
+from ._preset import LocalServerPreset, Publication, ServerContext, ServerObserver, ServerPreset
+from ._token import bearer_token, connection_with_token
+
+__all__ = [
+    "ANONYMOUS",
+    "Authorize",
+    "Channels",
+    "DeclaresChannel",
+    "Gate",
+    "GetUser",
+    "LocalServerPreset",
+    "Operation",
+    "Permissions",
+    "Publication",
+    "Realtime",
+    "Reject",
+    "ServerContext",
+    "ServerObserver",
+    "ServerPreset",
+    "Validate",
+    "bearer_token",
+    "connection_with_token",
+    "publish",
+]

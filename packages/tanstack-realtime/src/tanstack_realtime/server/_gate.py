@@ -1,0 +1,278 @@
+"""The one gate through which everything passes that enters from outside.
+
+authenticate -> canonical channel -> declared and not reserved -> authorize -> size and shape -> validate -> the preset
+
+It does no I/O of its own. Every refusal is a `RealtimeError` whose `code`, `reason` and `retryable` are made to be sent
+to the client; the message, and a `__cause__`, are for the people who run the server. A hook that raises is never a
+grant: the client is told to try again, and the failure reaches `on_error`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, cast
+
+from .._errors import AuthenticationError, ChannelDeniedError, ChannelError, PublishError, RealtimeError
+from .._json import encode_json
+from .._keys import Channel, parse_channel, serialize_key
+from ._declared import DeclaredChannels
+from ._origin import OriginPolicy
+from ._permissions import ANONYMOUS, Authorize, GetUser, Permissions, Reject, Validate
+from ._preset import Publication, ServerObserver
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+
+__all__ = ["Gate", "Operation"]
+
+Operation: TypeAlias = Literal["subscribe", "publish", "presence"]
+
+_T = TypeVar("_T")
+_E = TypeVar("_E", bound=RealtimeError)
+
+_RESERVED: Final = "$"
+"""Namespaces that begin with it belong to the library and its presets."""
+
+_TEMPORARY: Final = "the server cannot decide this now; try again"
+
+
+class Gate:
+    """Decides who may do what. Built by `Realtime`; used by the routes and by presets.
+
+    Args:
+        authorize: the application's decision.
+        get_user: tells who a connection belongs to.
+        validate: looks at a payload before it is published, or None.
+        declared: parameter names per namespace.
+        origins: which web pages may talk to the server.
+        max_message_bytes: largest payload, as UTF-8 JSON.
+        allow_anonymous: whether a connection without a user is let in, as user `ANONYMOUS`.
+        hook_timeout: seconds that an async hook may take; then it counts as failed.
+        report: takes failures of the hooks.
+        observer: hears refusals.
+    """
+
+    def __init__(
+        self,
+        *,
+        authorize: Authorize,
+        get_user: GetUser,
+        validate: Validate | None,
+        declared: DeclaredChannels,
+        origins: OriginPolicy,
+        max_message_bytes: int,
+        allow_anonymous: bool,
+        hook_timeout: float,
+        report: Callable[[RealtimeError], None],
+        observer: ServerObserver,
+    ) -> None:
+        self._authorize = authorize
+        self._get_user = get_user
+        self._validate = validate
+        self._declared = declared
+        self._origins = origins
+        self._max_message_bytes = max_message_bytes
+        self._allow_anonymous = allow_anonymous
+        self._hook_timeout = hook_timeout
+        self._report = report
+        self._observer = observer
+
+    def check_origin(self, connection: HTTPConnection, /) -> None:
+        """Refuse a web page of another site.
+
+        Raises:
+            AuthenticationError: code ``bad_origin``.
+        """
+        origin, host = connection.headers.get("origin"), connection.headers.get("host")
+        if not self._origins.allows(origin, host, connection.scope.get("scheme", "http")):
+            raise self._refuse(
+                AuthenticationError(
+                    f"refused a request from origin {origin!r} to host {host!r}; add the origin to allowed_origins if "
+                    "that site is yours",
+                    code="bad_origin",
+                    reason="this origin is not allowed",
+                )
+            )
+
+    async def authenticate(self, connection: HTTPConnection, /) -> str:
+        """Return the connection's user id; `ANONYMOUS` for nobody, where that is allowed.
+
+        Raises:
+            AuthenticationError: nobody (``unauthenticated``), or `get_user` failed (``unavailable``, retryable).
+        """
+        try:
+            user: object = await self._call(self._get_user(connection))
+        except Exception as error:
+            raise self._fault(
+                AuthenticationError(
+                    f"get_user raised {error!r}; the connection was refused",
+                    code="unavailable",
+                    reason=_TEMPORARY,
+                    retryable=True,
+                )
+            ) from error
+        if user is None:
+            if self._allow_anonymous:
+                return ANONYMOUS
+            raise self._refuse(AuthenticationError("get_user returned None", reason="not signed in"))
+        if not isinstance(user, str) or not user:
+            raise self._fault(
+                AuthenticationError(
+                    f"get_user returned {user!r}; return the user's id as a non-empty str (for example "
+                    "str(user.id)), or None for nobody",
+                    code="unavailable",
+                    reason=_TEMPORARY,
+                    retryable=True,
+                )
+            )
+        return user
+
+    def parse(self, channel: object, /) -> Channel:
+        """Return the channel of a wire string that came from outside.
+
+        Raises:
+            ChannelError: not a str, not canonical, other parameters than declared, or a reserved namespace.
+        """
+        if not isinstance(channel, str):
+            raise self._refuse(ChannelError(f"a channel is a string, not {channel!r}", reason="not a string"))
+        try:
+            parsed = parse_channel(channel)
+            self._declared.check(parsed)
+        except ChannelError as error:
+            raise self._refuse(error, channel=channel[:256]) from None
+        if parsed.namespace.startswith(_RESERVED):
+            raise self._refuse(
+                ChannelError(
+                    f"namespace {parsed.namespace!r} is reserved; choose one that does not begin with {_RESERVED!r}",
+                    channel=channel,
+                    reason="reserved namespace",
+                )
+            )
+        return parsed
+
+    async def admit(self, user_id: str, channel: Channel, operation: Operation, /) -> Permissions:
+        """Ask `authorize` and return its grant if that covers `operation`.
+
+        Raises:
+            ChannelDeniedError: not granted (``denied``), or `authorize` failed (``unavailable``, retryable).
+        """
+        wire = serialize_key(channel)
+        try:
+            granted: object = await self._call(self._authorize(user_id, channel))
+        except Exception as error:
+            raise self._fault(self._undecided(wire, user_id, f"raised {error!r}")) from error
+        if not isinstance(granted, Permissions):
+            advice = f"returned {granted!r}; return a Permissions, for example Permissions() to deny"
+            raise self._fault(self._undecided(wire, user_id, advice))
+        if not getattr(granted, operation):
+            raise self._refuse(
+                ChannelDeniedError(
+                    f"user {user_id!r} may not {operation} {wire!r}", channel=wire, reason=f"{operation} is not granted"
+                ),
+                user_id=user_id,
+            )
+        return granted
+
+    async def admit_publish(self, user_id: str, channel: object, data: Any, /) -> Publication:
+        """Pass a client's message through the whole gate.
+
+        Raises:
+            ChannelError: see `parse`.
+            ChannelDeniedError: see `admit`.
+            PublishError: too large (``too_large``), not JSON (``bad_data``), refused by `validate` (``rejected``), or
+                `validate` failed (``unavailable``, retryable).
+        """
+        parsed = self.parse(channel)
+        try:
+            publication = self.prepare(parsed, data, user_id)
+        except PublishError as error:
+            self._observer.denied(user_id, error.channel, error)
+            raise
+        await self.admit(user_id, parsed, "publish")
+        if self._validate is None:
+            return publication
+        wire = serialize_key(parsed)
+        try:
+            rewritten = await self._call(self._validate(user_id, parsed, data))
+        except Reject as rejection:
+            raise self._refuse(
+                PublishError(
+                    f"validate rejected a message of user {user_id!r} on {wire!r}: {rejection.reason}",
+                    channel=wire,
+                    code="rejected",
+                    reason=rejection.reason,
+                ),
+                user_id=user_id,
+            ) from None
+        except Exception as error:
+            raise self._fault(
+                PublishError(
+                    f"validate raised {error!r} on {wire!r}; nothing was published. Raise Reject(reason) to refuse",
+                    channel=wire,
+                    code="unavailable",
+                    reason=_TEMPORARY,
+                    retryable=True,
+                )
+            ) from error
+        try:
+            return self.prepare(parsed, rewritten, user_id)
+        except PublishError as error:
+            raise self._fault(
+                PublishError(
+                    f"validate returned a payload that cannot be published: {error}",
+                    channel=wire,
+                    code="unavailable",
+                    reason=_TEMPORARY,
+                    retryable=True,
+                )
+            ) from error
+
+    def prepare(self, channel: Channel, data: Any, user_id: str | None, /) -> Publication:
+        """Encode a payload and check its size; the part of the gate that also holds for the server's own messages.
+
+        Raises:
+            PublishError: too large, or not JSON.
+        """
+        wire = serialize_key(channel)
+        try:
+            text = encode_json(data)
+        except ValueError as error:
+            raise PublishError(
+                f"the payload for {wire!r} is not JSON: {error}", channel=wire, code="bad_data", reason="not JSON"
+            ) from error
+        size = len(text) if text.isascii() else len(text.encode())
+        if size > self._max_message_bytes:
+            raise PublishError(
+                f"the payload for {wire!r} has {size} bytes, more than max_message_bytes={self._max_message_bytes}; "
+                "send less, or send a hint and let readers fetch the rest",
+                channel=wire,
+                code="too_large",
+                reason=f"{size} bytes are more than {self._max_message_bytes}",
+            )
+        return Publication(channel, data, text, user_id or None)
+
+    async def _call(self, result: _T | Any) -> _T:
+        if inspect.isawaitable(result):
+            async with asyncio.timeout(self._hook_timeout):
+                return cast("_T", await result)
+        return cast("_T", result)
+
+    @staticmethod
+    def _undecided(wire: str, user_id: str, what: str) -> ChannelDeniedError:
+        return ChannelDeniedError(
+            f"authorize({user_id!r}, {wire!r}) {what}; nothing was granted",
+            channel=wire,
+            code="unavailable",
+            reason=_TEMPORARY,
+            retryable=True,
+        )
+
+    def _fault(self, error: _E) -> _E:
+        self._report(error)
+        return error
+
+    def _refuse(self, error: _E, *, user_id: str | None = None, channel: str | None = None) -> _E:
+        self._observer.denied(user_id, error.channel or channel, error)
+        return error

@@ -1,0 +1,72 @@
+"""What an application hands to the server: the grant, and the signatures of its hooks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from starlette.requests import HTTPConnection
+
+from .._keys import Channel
+
+__all__ = ["ANONYMOUS", "Authorize", "GetUser", "Permissions", "Reject", "Validate"]
+
+ANONYMOUS: Final = ""
+"""The user id that `authorize` sees for a connection without a user, where `allow_anonymous=True`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    """What one user may do on one channel. Everything that is not granted is denied.
+
+    Attributes:
+        subscribe: receive the channel's messages.
+        publish: publish to the channel from a client. Subscribing is not needed for it.
+        presence: appear among the channel's members.
+        expires_in: seconds until the grant must be asked for again, or None for as long as the connection lives.
+
+    Raises:
+        TypeError: a flag is not a real bool. A truthy object would be a grant by accident.
+        ValueError: `expires_in` is not a positive, finite number.
+    """
+
+    subscribe: bool = False
+    publish: bool = False
+    presence: bool = False
+    expires_in: float | None = None
+
+    def __post_init__(self) -> None:
+        flags: dict[str, object] = {"subscribe": self.subscribe, "publish": self.publish, "presence": self.presence}
+        for name, value in flags.items():
+            if not isinstance(value, bool):
+                raise TypeError(f"Permissions({name}={value!r}): pass True or False, for example {name}=bool(member)")
+        seconds: object = self.expires_in
+        if seconds is None:
+            return
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise TypeError(f"Permissions(expires_in={seconds!r}): pass seconds as a number, or None")
+        if not (math.isfinite(seconds) and seconds > 0):
+            raise ValueError(f"Permissions(expires_in={seconds!r}): pass a positive number of seconds, or None")
+
+
+class Reject(Exception):  # noqa: N818 -- reads as the statement it is: raise Reject("too rude")
+    """Raised by a `validate` hook: the message is not published, and the publisher is told the reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+Authorize: TypeAlias = Callable[[str, Channel], Permissions | Awaitable[Permissions]]
+"""``authorize(user_id, channel)``, sync or async."""
+
+GetUser: TypeAlias = Callable[[HTTPConnection], str | None | Awaitable[str | None]]
+"""``get_user(connection)``, sync or async: the user's id, or None for nobody."""
+
+Validate: TypeAlias = Callable[[str, Channel, Any], Any | Awaitable[Any]]
+"""``validate(user_id, channel, data)``, sync or async: the payload to publish, as it is or rewritten.
+
+What it returns is published, `None` and `0` included. Raise `Reject` to publish nothing.
+"""

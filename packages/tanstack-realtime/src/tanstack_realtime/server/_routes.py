@@ -1,0 +1,94 @@
+"""The routes that exist on every preset: ``POST /publish`` and ``GET /config``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .._errors import MessageError, RealtimeError
+from .._json import decode_json
+
+if TYPE_CHECKING:
+    from ._gate import Gate
+    from ._preset import Publication, ServerPreset
+
+__all__ = ["PROTOCOL", "common_routes"]
+
+PROTOCOL: Final = 1
+"""Version of these routes."""
+
+_ENVELOPE_BYTES: Final = 1024
+"""What a publish body may hold besides the payload: the channel and the member names."""
+
+_STATUS: Final[Mapping[str, int]] = {
+    "unauthenticated": 401,
+    "bad_origin": 403,
+    "denied": 403,
+    "too_large": 413,
+    "bad_media_type": 415,
+    "rejected": 422,
+    "unavailable": 503,
+}
+
+
+def _error_response(error: RealtimeError) -> Response:
+    status = _STATUS.get(error.code, 503 if error.retryable else 400)
+    body = {"code": error.code, "reason": error.reason, "retryable": error.retryable}
+    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    return JSONResponse({"error": body}, status_code=status, headers=headers)
+
+
+def common_routes(
+    *,
+    gate: Gate,
+    preset_name: str,
+    preset: ServerPreset,
+    publish: Callable[[Publication], Awaitable[None]],
+    max_message_bytes: int,
+) -> list[Route]:
+    """Build the routes of every preset."""
+
+    async def handle_publish(request: Request) -> Response:
+        try:
+            gate.check_origin(request)
+            # A form on another site can post without asking first, but not with this type.
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+                raise MessageError("publish takes application/json", code="bad_media_type")
+            user_id = await gate.authenticate(request)
+            body = _publish_body(await _read(request, max_message_bytes + _ENVELOPE_BYTES))
+            await publish(await gate.admit_publish(user_id, body["channel"], body["data"]))
+        except RealtimeError as error:
+            return _error_response(error)
+        return JSONResponse({})
+
+    async def handle_config(request: Request) -> Response:
+        return JSONResponse({"preset": preset_name, "url": preset.public_url(request), "protocol": PROTOCOL})
+
+    return [
+        Route("/publish", handle_publish, methods=["POST"]),
+        Route("/config", handle_config, methods=["GET"]),
+    ]
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """Return the body without ever holding more than `limit` bytes and one chunk of it."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise MessageError(f"the body is larger than {limit} bytes", code="too_large")
+    return bytes(body)
+
+
+def _publish_body(body: bytes) -> dict[str, Any]:
+    try:
+        parsed: object = decode_json(body)
+    except ValueError as error:
+        raise MessageError(f"the body is not JSON: {error}", code="bad_request", reason="not JSON") from error
+    if not isinstance(parsed, dict) or "channel" not in parsed or "data" not in parsed:
+        raise MessageError('the body must be {"channel": "…", "data": …}', code="bad_request")
+    return cast("dict[str, Any]", parsed)
