@@ -1,0 +1,152 @@
+"""Publishes that must not get lost: a committed mutation's message, kept until the provider has it.
+
+The mutation has happened; only the others do not know yet. So a publish that fails is tried again with back-off and
+the same mutation id, in order per channel, and nothing of it rolls the mutation back. What can never succeed (denied,
+too large) is reported and given up; so is the oldest message when the queue is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from ._errors import PublishError, RealtimeError
+
+__all__ = ["Outbox"]
+
+Send: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+
+_FIRST_DELAY: Final = 1.0
+_LAST_DELAY: Final = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """The messages of one channel, in order, and the task that sends them."""
+
+    messages: deque[Mapping[str, Any]]
+    task: asyncio.Task[None]
+    wake: asyncio.Event
+
+
+class Outbox:
+    """Sends messages in order per channel until each was accepted or given up.
+
+    Args:
+        send: one attempt; raises `RealtimeError` with `retryable` telling whether another makes sense.
+        report: takes what was given up.
+        random: a float in [0, 1), for the jitter.
+        capacity: messages kept over all channels.
+    """
+
+    def __init__(
+        self,
+        *,
+        send: Send,
+        report: Callable[[Exception], None],
+        random: Callable[[], float],
+        capacity: int = 1000,
+    ) -> None:
+        self._send = send
+        self._report = report
+        self._random = random
+        self._capacity = capacity
+        self._lanes: dict[str, _Lane] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def post(self, channel: str, message: Mapping[str, Any]) -> None:
+        """Send as soon as possible. Needs a running loop."""
+        if self._size >= self._capacity:
+            self._drop_oldest()
+        lane = self._lanes.get(channel)
+        if lane is None:
+            wake = asyncio.Event()
+            lane = _Lane(deque(), asyncio.get_running_loop().create_task(self._drain(channel)), wake)
+            self._lanes[channel] = lane
+        lane.messages.append(message)
+        self._size += 1
+
+    def wake(self) -> None:
+        """Try again now: the connection is back."""
+        for lane in self._lanes.values():
+            lane.wake.set()
+
+    def clear(self) -> None:
+        """Forget what waits: it belongs to a user who is gone."""
+        for lane in self._lanes.values():
+            lane.task.cancel()
+        self._lanes.clear()
+        self._size = 0
+
+    async def aclose(self) -> None:
+        """Stop sending; what waits is reported as given up."""
+        tasks = [lane.task for lane in self._lanes.values()]
+        waiting = [(channel, len(lane.messages)) for channel, lane in self._lanes.items()]
+        self.clear()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for channel, count in waiting:
+            if count:
+                self._report(
+                    PublishError(
+                        f"{count} message(s) for {channel!r} were not published before the client closed; others see "
+                        "the change at their next refetch",
+                        channel=channel,
+                        code="closed",
+                    )
+                )
+
+    def _drop_oldest(self) -> None:
+        channel, lane = next(iter(self._lanes.items()))
+        lane.messages.popleft()
+        self._size -= 1
+        self._report(
+            PublishError(
+                f"the outbox is full ({self._capacity} messages); the oldest for {channel!r} was dropped, others "
+                "see the change at their next refetch",
+                channel=channel,
+                code="outbox_full",
+            )
+        )
+
+    async def _drain(self, channel: str) -> None:
+        lane = self._lanes[channel]
+        attempt = 0
+        while lane.messages:
+            message = lane.messages[0]
+            error = await self._attempt(channel, message)
+            if error is not None and error.retryable:
+                delay = min(_FIRST_DELAY * 2.0**attempt * (0.75 + 0.5 * self._random()), _LAST_DELAY)
+                attempt += 1
+                lane.wake.clear()
+                try:
+                    async with asyncio.timeout(delay):
+                        await lane.wake.wait()
+                except TimeoutError:
+                    pass
+                continue
+            attempt = 0
+            # A full outbox may have dropped the message while it was being sent.
+            if lane.messages and lane.messages[0] is message:
+                lane.messages.popleft()
+                self._size -= 1
+            if error is not None:
+                self._report(error)
+        if self._lanes.get(channel) is lane:
+            del self._lanes[channel]
+
+    async def _attempt(self, channel: str, message: Mapping[str, Any]) -> RealtimeError | None:
+        try:
+            await self._send(channel, message)
+        except RealtimeError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 -- a bug in one send must not silence the channel for good
+            failure = PublishError(f"publishing on {channel!r} failed: {error}", channel=channel)
+            failure.__cause__ = error
+            return failure
+        return None

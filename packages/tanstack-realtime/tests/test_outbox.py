@@ -1,0 +1,114 @@
+"""A committed mutation's message is kept until the provider has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tanstack_db.testing import settle
+from tanstack_realtime._errors import ChannelDeniedError, ConnectionLostError, PublishError, RealtimeError
+from tanstack_realtime._outbox import Outbox
+
+
+class Provider:
+    """Accepts messages unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.accepted: list[tuple[str, Any]] = []
+        self.failures: list[Exception] = []
+        self.attempts: list[float] = []
+
+    async def send(self, channel: str, message: Mapping[str, Any]) -> None:
+        self.attempts.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+        self.accepted.append((channel, message["n"]))
+
+
+def outbox(provider: Provider, reported: list[Exception], **options: Any) -> Outbox:
+    return Outbox(send=provider.send, report=reported.append, random=lambda: 0.5, **options)
+
+
+async def test_a_publish_that_fails_is_retried_and_keeps_its_place() -> None:  # Q4
+    provider, reported = Provider(), list[Exception]()
+    provider.failures = [ConnectionLostError("gone"), ConnectionLostError("gone")]
+    box = outbox(provider, reported)
+
+    box.post("todos", {"n": 1})
+    box.post("todos", {"n": 2})
+    await asyncio.sleep(10)
+
+    assert provider.accepted == [("todos", 1), ("todos", 2)]
+    assert provider.attempts == pytest.approx([0.0, 1.0, 3.0, 3.0], abs=1e-3)
+    assert len(box) == 0
+    assert reported == []
+
+
+async def test_one_channel_does_not_wait_for_another() -> None:
+    provider, reported = Provider(), list[Exception]()
+    provider.failures = [ConnectionLostError("gone")]
+    box = outbox(provider, reported)
+
+    box.post("stuck", {"n": 1})
+    box.post("free", {"n": 2})
+    await settle()
+
+    assert provider.accepted == [("free", 2)]
+    await box.aclose()
+
+
+async def test_the_connection_coming_back_ends_the_wait() -> None:
+    provider, reported = Provider(), list[Exception]()
+    provider.failures = [ConnectionLostError("gone")]
+    box = outbox(provider, reported)
+    box.post("todos", {"n": 1})
+    await settle()
+
+    box.wake()
+    await settle()
+
+    assert provider.accepted == [("todos", 1)]
+
+
+@pytest.mark.parametrize("failure", [ChannelDeniedError("no"), ValueError("a bug")])
+async def test_what_can_never_succeed_is_reported_and_the_next_goes_on(failure: Exception) -> None:  # P3, Q4
+    provider, reported = Provider(), list[Exception]()
+    provider.failures = [failure]
+    box = outbox(provider, reported)
+
+    box.post("todos", {"n": 1})
+    box.post("todos", {"n": 2})
+    await settle()
+
+    assert provider.accepted == [("todos", 2)]
+    assert len(reported) == 1
+    assert isinstance(reported[0], RealtimeError)
+
+
+async def test_a_full_outbox_drops_its_oldest_and_says_so() -> None:  # P1
+    provider, reported = Provider(), list[Exception]()
+    provider.failures = [ConnectionLostError("gone")] * 2
+    box = outbox(provider, reported, capacity=2)
+    for n in (1, 2, 3):
+        box.post("todos", {"n": n})
+    await asyncio.sleep(10)
+
+    assert provider.accepted == [("todos", 2), ("todos", 3)]
+    assert [error.code for error in reported if isinstance(error, PublishError)] == ["outbox_full"]
+
+
+async def test_closing_reports_what_was_not_sent_and_leaves_no_task() -> None:  # P1, X9
+    provider, reported = Provider(), list[Exception]()
+    provider.failures = [ConnectionLostError("gone")]
+    box = outbox(provider, reported)
+    box.post("todos", {"n": 1})
+    await settle()
+
+    await box.aclose()
+
+    assert [str(error)[:12] for error in reported] == ["1 message(s)"]
+    assert len(asyncio.all_tasks()) == 1
