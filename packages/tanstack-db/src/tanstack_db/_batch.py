@@ -14,7 +14,7 @@ What a subscriber writes during phase 2 becomes a batch of its own, run after ev
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from heapq import heappop, heappush
 
@@ -61,7 +61,7 @@ class Scheduler:
         return self._depth > 0 or self._flushing
 
     @contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self) -> Generator[None, None, None]:
         """Group writes; leaving the outermost block flushes, also when the body raised.
 
         Raises:
