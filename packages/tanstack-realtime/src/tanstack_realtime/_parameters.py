@@ -1,0 +1,113 @@
+"""The parameters of a collection: what `query_fn` and `channel` take, and which column of a row says which.
+
+A realtime collection is loaded by parameter. The parameters are those of ``query_fn``; ``channel`` takes the same and
+names the channel they are live on; a row's own columns say to which channel the row belongs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+from ._errors import ConfigurationError
+from ._keys import Channel, ChannelLike, serialize_key
+
+__all__ = ["Parameters"]
+
+_PLACEHOLDERS: Final[Mapping[object, object]] = {int: 0, "int": 0, UUID: UUID(int=0), "UUID": UUID(int=0)}
+
+
+class Parameters:
+    """Checked once, when the collection is declared.
+
+    Args:
+        id: the collection's id, for errors.
+        query_fn: loads the rows of one set of parameters.
+        channel: a namespace, or a function from parameters to a channel.
+        columns: parameter name -> column, where the two differ.
+        row_columns: columns of the row type, or None where it does not tell.
+
+    Attributes:
+        columns: parameter name -> column, for every parameter.
+
+    Raises:
+        ConfigurationError: the two functions disagree, or a parameter has no column.
+    """
+
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002 -- the option's name
+        query_fn: Callable[..., object],
+        channel: str | Callable[..., ChannelLike],
+        columns: Mapping[str, str] | None,
+        row_columns: Collection[str] | None,
+    ) -> None:
+        self._id = id
+        self._channel = channel
+        names = _required(query_fn, id, "query_fn")
+        if not isinstance(channel, str):
+            wanted = _required(channel, id, "channel")
+            if set(wanted) != set(names):
+                raise ConfigurationError(
+                    f"collection {id!r}: query_fn takes {_listed(names)} and channel takes {_listed(wanted)}; they "
+                    "must take the same parameters. Give query_fn's further parameters a default, or add them to channel."
+                )
+        unknown = set(columns or {}) - set(names)
+        if unknown:
+            raise ConfigurationError(
+                f"collection {id!r}: params names {_listed(sorted(unknown))}, which query_fn does not take; it takes "
+                f"{_listed(names)}"
+            )
+        self.columns: Mapping[str, str] = {name: (columns or {}).get(name, name) for name in names}
+        if row_columns is not None:
+            for name, column in self.columns.items():
+                if column not in row_columns:
+                    raise ConfigurationError(
+                        f"collection {id!r}: parameter {name!r} has no column {column!r} in its rows, which have "
+                        f"{_listed(sorted(row_columns))}. Name the column with params={{{name!r}: '…'}}."
+                    )
+
+    def channel(self, values: Mapping[str, Any]) -> str:
+        """Return the wire string of the channel of these parameter values.
+
+        Raises:
+            ChannelError: a value that no channel can carry.
+        """
+        if isinstance(self._channel, str):
+            return serialize_key((self._channel, values))
+        return serialize_key(self._channel(**values))
+
+    def declared(self) -> tuple[str, frozenset[str]] | None:
+        """Return namespace and parameter names of the channels, for the server's gate; None if only calls can tell."""
+        if isinstance(self._channel, str):
+            return self._channel, frozenset(self.columns)
+        annotations = inspect.get_annotations(self._channel)
+        try:
+            made = self._channel(**{name: _PLACEHOLDERS.get(annotations.get(name), "x") for name in self.columns})
+            namespace, params = (made.namespace, made.params) if isinstance(made, Channel) else made
+        except Exception:  # noqa: BLE001 -- the application's function may refuse placeholders; it is asked again with values
+            return None
+        return namespace, frozenset(params)
+
+
+def _required(function: Callable[..., object], id: str, role: str) -> list[str]:  # noqa: A002
+    """Names of the parameters without a default."""
+    if not callable(function):
+        raise ConfigurationError(f"collection {id!r}: {role} must be a function, not {function!r}")
+    names: list[str] = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise ConfigurationError(
+                f"collection {id!r}: {role} has the parameter {str(parameter)!r}; its parameters are called by name, "
+                "so declare each one, without * and /"
+            )
+        if parameter.default is parameter.empty:
+            names.append(parameter.name)
+    return names
+
+
+def _listed(names: Collection[str]) -> str:
+    return "(" + ", ".join(names) + ")"
