@@ -53,7 +53,7 @@ class Parameters:
             if set(wanted) != set(names):
                 raise ConfigurationError(
                     f"collection {id!r}: query_fn takes {_listed(names)} and channel takes {_listed(wanted)}; they "
-                    "must take the same parameters. Give query_fn's further parameters a default, or add them to channel."
+                    "must take the same. Give query_fn's further parameters a default, or add them to channel."
                 )
         unknown = set(columns or {}) - set(names)
         if unknown:
