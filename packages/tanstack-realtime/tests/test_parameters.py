@@ -73,7 +73,7 @@ def test_a_parameter_with_a_default_is_not_one() -> None:
             {"channel": place_by_room},
             r"query_fn takes \(project_id\) and channel takes",
         ),
-        ({"channel": place_by_anything}, r"'\*\*params.*; its parameters are called by name"),
+        ({"channel": place_by_anything}, r"\*\*params.*; its parameters are called by name"),
         ({"query_fn": query_anything}, "without"),
         ({"query_fn": 5}, "must be a function"),
         ({"row_columns": {"id"}}, r"no column 'project_id' in its rows, which have \(id\)"),
