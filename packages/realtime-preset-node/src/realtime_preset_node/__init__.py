@@ -1,5 +1,20 @@
-"""TanStack Realtime preset: an in-process WebSocket server, no other service."""
+"""TanStack Realtime preset: an in-process WebSocket server, no other service.
 
+Layers, top down; docs/protocol.md describes what crosses the wire::
+
+    _preset                        the preset object that the entry point names
+    _client  _local                a client's transports: WebSocket, in process
+    _link                          a client's side of one connection
+    _server  _sink  _workers       the WebSocket endpoint, writing, one process only
+    _peer                          the shell around a session
+    _session                       the server's side of one connection, a machine without I/O
+    _hub                           channels, numbered messages, replay, without I/O
+    _protocol  _frames             frames to and from JSON, close codes
+"""
+
+from ._frames import CloseCode
+from ._preset import NodePreset, preset
+from ._settings import HistoryLimits
 from ._version import __version__
 
-__all__ = ["__version__"]
+__all__ = ["CloseCode", "HistoryLimits", "NodePreset", "__version__", "preset"]

@@ -19,9 +19,9 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_depth(value: object) -> None:
+def _check_depth(value: object, max_depth: int) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(max_depth):
         deeper: list[object] = []
         for item in level:
             if isinstance(item, dict):
@@ -32,37 +32,37 @@ def _check_depth(value: object) -> None:
             return
         level = deeper
     if any(isinstance(item, (dict, list)) for item in level):
-        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+        raise ValueError(f"nested more than {max_depth} levels deep")
 
 
-def decode_json(text: str | bytes) -> Any:
+def decode_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     """Parse JSON.
 
     Raises:
-        ValueError: not JSON, ``NaN`` or ``Infinity``, or nested more than `MAX_DEPTH` levels deep.
+        ValueError: not JSON, ``NaN`` or ``Infinity``, or nested more than `max_depth` levels deep.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
-        raise ValueError(f"nested more than {MAX_DEPTH} levels deep") from None
+        raise ValueError(f"nested more than {max_depth} levels deep") from None
     # Text cannot nest deeper than it has opening brackets, so that most messages skip the walk.
     brackets = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
-    if brackets > MAX_DEPTH:
-        _check_depth(value)
+    if brackets > max_depth:
+        _check_depth(value, max_depth)
     return value
 
 
-def encode_json(value: object) -> str:
+def encode_json(value: object, *, max_depth: int = MAX_DEPTH) -> str:
     """Write compact JSON that every UTF-8 encoder and JSON parser takes.
 
     Raises:
-        ValueError: not representable: other types, ``NaN``, lone surrogates, nested more than `MAX_DEPTH` levels deep.
+        ValueError: not representable: other types, ``NaN``, lone surrogates, nested more than `max_depth` levels deep.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         text.encode()
     except (TypeError, RecursionError, UnicodeEncodeError) as error:
         raise ValueError(str(error)) from error
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(json.loads(text))
+    if text.count("[") + text.count("{") > max_depth:
+        _check_depth(json.loads(text), max_depth)
     return text

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from starlette.routing import Router
 
-from .._errors import ConfigurationError, RealtimeError
-from .._keys import Channel, ChannelLike, parse_channel, serialize_key
-from .._presets import Preset, load_preset
-from .._settings import resolve_preset
+from tanstack_realtime._errors import ConfigurationError, RealtimeError
+from tanstack_realtime._keys import Channel, ChannelLike, parse_channel, serialize_key
+
 from ._declared import Channels, DeclaredChannels
 from ._gate import Gate
 from ._observe import GuardedObserver
@@ -23,10 +22,12 @@ from ._preset import LocalServerPreset, Publication, ServerContext, ServerObserv
 from ._routes import common_routes
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
+
     from starlette.types import Receive, Scope, Send
 
-    from .._transport import RealtimeTransport
+    from tanstack_realtime._presets import Preset
+    from tanstack_realtime._transport import RealtimeTransport
 
 __all__ = ["Realtime", "publish"]
 
@@ -38,6 +39,13 @@ _instances: Final[weakref.WeakSet[Realtime]] = weakref.WeakSet()
 
 def _log_error(error: RealtimeError) -> None:
     _logger.error("%s", error, exc_info=error)
+
+
+def _resolve(preset: str | None) -> Preset:
+    from tanstack_realtime._presets import load_preset
+    from tanstack_realtime._settings import resolve_preset
+
+    return load_preset(resolve_preset(preset))
 
 
 class Realtime:
@@ -88,8 +96,8 @@ class Realtime:
         for name, hook in hooks.items():
             if not callable(hook):
                 raise ConfigurationError(
-                    f"Realtime({name}={hook!r}): pass a function. Nothing is allowed by default; for a public app write "
-                    "get_user=lambda connection: None with allow_anonymous=True"
+                    f"Realtime({name}={hook!r}): pass a function. Nothing is allowed by default; a public app "
+                    "writes get_user=lambda connection: None with allow_anonymous=True"
                 )
         if isinstance(max_message_bytes, bool) or max_message_bytes < 1:
             raise ConfigurationError(f"max_message_bytes={max_message_bytes!r}: pass a positive number of bytes")
@@ -107,7 +115,7 @@ class Realtime:
             report=self._report,
             observer=self._observer,
         )
-        self._preset = load_preset(resolve_preset(preset)) if preset is None or isinstance(preset, str) else preset
+        self._preset = _resolve(preset) if preset is None or isinstance(preset, str) else preset
         self._server = self._preset.create_server(
             ServerContext(self._gate, self._report, self._observer, max_message_bytes)
         )
@@ -180,7 +188,7 @@ class Realtime:
             _logger.exception("on_error raised while it was told: %s", error)
 
     @contextlib.asynccontextmanager
-    async def _lifespan(self, _: Router) -> AsyncIterator[None]:
+    async def _lifespan(self, _: object) -> AsyncGenerator[None]:
         async with self:
             yield
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol, TypeAlias, cast, runtime_checkable
 
-from .._errors import ChannelError, ConfigurationError
-from .._keys import Channel
+from tanstack_realtime._errors import ChannelError, ConfigurationError
+from tanstack_realtime._keys import Channel
 
 __all__ = ["Channels", "DeclaredChannels", "DeclaresChannel"]
 

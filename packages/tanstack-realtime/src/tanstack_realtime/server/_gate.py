@@ -14,9 +14,10 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, cast
 
-from .._errors import AuthenticationError, ChannelDeniedError, ChannelError, PublishError, RealtimeError
-from .._json import encode_json
-from .._keys import Channel, parse_channel, serialize_key
+from tanstack_realtime._errors import AuthenticationError, ChannelDeniedError, ChannelError, PublishError, RealtimeError
+from tanstack_realtime._json import encode_json
+from tanstack_realtime._keys import Channel, parse_channel
+
 from ._declared import DeclaredChannels
 from ._origin import OriginPolicy
 from ._permissions import ANONYMOUS, Authorize, GetUser, Permissions, Reject, Validate
@@ -158,7 +159,7 @@ class Gate:
         Raises:
             ChannelDeniedError: not granted (``denied``), or `authorize` failed (``unavailable``, retryable).
         """
-        wire = serialize_key(channel)
+        wire = channel.raw
         try:
             granted: object = await self._call(self._authorize(user_id, channel))
         except Exception as error:
@@ -193,7 +194,7 @@ class Gate:
         await self.admit(user_id, parsed, "publish")
         if self._validate is None:
             return publication
-        wire = serialize_key(parsed)
+        wire = parsed.raw
         try:
             rewritten = await self._call(self._validate(user_id, parsed, data))
         except Reject as rejection:
@@ -235,7 +236,7 @@ class Gate:
         Raises:
             PublishError: too large, or not JSON.
         """
-        wire = serialize_key(channel)
+        wire = channel.raw
         try:
             text = encode_json(data)
         except ValueError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .._errors import RealtimeError
+from tanstack_realtime._errors import RealtimeError
+
 from ._preset import ServerObserver
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
-from .._errors import ConfigurationError
+from tanstack_realtime._errors import ConfigurationError
 
 __all__ = ["OriginPolicy"]
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from starlette.requests import HTTPConnection
 
-from .._keys import Channel
+from tanstack_realtime._keys import Channel
 
 __all__ = ["ANONYMOUS", "Authorize", "GetUser", "Permissions", "Reject", "Validate"]
 
@@ -42,16 +42,19 @@ class Permissions:
         for name, value in flags.items():
             if not isinstance(value, bool):
                 raise TypeError(f"Permissions({name}={value!r}): pass True or False, for example {name}=bool(member)")
-        seconds: object = self.expires_in
-        if seconds is None:
-            return
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-            raise TypeError(f"Permissions(expires_in={seconds!r}): pass seconds as a number, or None")
-        if not (math.isfinite(seconds) and seconds > 0):
-            raise ValueError(f"Permissions(expires_in={seconds!r}): pass a positive number of seconds, or None")
+        _check_seconds(self.expires_in)
 
 
-class Reject(Exception):  # noqa: N818 -- reads as the statement it is: raise Reject("too rude")
+def _check_seconds(seconds: object) -> None:
+    if seconds is None:
+        return
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"Permissions(expires_in={seconds!r}): pass seconds as a number, or None")
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ValueError(f"Permissions(expires_in={seconds!r}): pass a positive number of seconds, or None")
+
+
+class Reject(Exception):
     """Raised by a `validate` hook: the message is not published, and the publisher is told the reason."""
 
     def __init__(self, reason: str) -> None:
@@ -62,7 +65,7 @@ class Reject(Exception):  # noqa: N818 -- reads as the statement it is: raise Re
 Authorize: TypeAlias = Callable[[str, Channel], Permissions | Awaitable[Permissions]]
 """``authorize(user_id, channel)``, sync or async."""
 
-GetUser: TypeAlias = Callable[[HTTPConnection], str | None | Awaitable[str | None]]
+GetUser: TypeAlias = Callable[[HTTPConnection], str | Awaitable[str | None] | None]
 """``get_user(connection)``, sync or async: the user's id, or None for nobody."""
 
 Validate: TypeAlias = Callable[[str, Channel, Any], Any | Awaitable[Any]]

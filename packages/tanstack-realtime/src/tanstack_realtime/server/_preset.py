@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from .._errors import RealtimeError
-from .._keys import Channel
+from tanstack_realtime._errors import RealtimeError
+from tanstack_realtime._keys import Channel
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.routing import BaseRoute
 
-    from .._transport import RealtimeTransport
+    from tanstack_realtime._transport import RealtimeTransport
+
     from ._gate import Gate
 
 __all__ = ["LocalServerPreset", "Publication", "ServerContext", "ServerObserver", "ServerPreset"]

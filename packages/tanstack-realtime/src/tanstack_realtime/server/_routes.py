@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .._errors import MessageError, RealtimeError
-from .._json import decode_json
+from tanstack_realtime._errors import MessageError, RealtimeError
+from tanstack_realtime._json import decode_json
 
 if TYPE_CHECKING:
     from ._gate import Gate

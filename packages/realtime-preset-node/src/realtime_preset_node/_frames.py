@@ -1,0 +1,207 @@
+"""The frames of the wire protocol as values, its versions and its close codes. docs/protocol.md explains them."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+__all__ = [
+    "ENVELOPE_BYTES",
+    "MAX_ID",
+    "SEPARATOR",
+    "VERSIONS",
+    "BadFrameError",
+    "ClientFrame",
+    "CloseCode",
+    "ErrorFrame",
+    "Hello",
+    "Message",
+    "Ok",
+    "Ping",
+    "Pong",
+    "Publish",
+    "Revoked",
+    "ServerFrame",
+    "Subscribe",
+    "Subscription",
+    "UnknownFrame",
+    "Unsubscribe",
+    "Welcome",
+]
+
+VERSIONS: Final = (1,)
+"""Protocol versions that this package speaks, best first."""
+
+SEPARATOR: Final = "\n"
+"""Stands between the frames of one WebSocket message. JSON as written here never holds it."""
+
+ENVELOPE_BYTES: Final = 1024
+"""What a frame of a client may hold besides the payload, in bytes."""
+
+MAX_ID: Final = 2**53 - 1
+"""The largest integer that every JSON parser keeps exact."""
+
+
+class CloseCode(enum.IntEnum):
+    """WebSocket close codes. 4400 to 4499: the same attempt would fail again. All others: come back."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    LOST = 1006
+    TOO_BIG = 1009
+    INTERNAL_ERROR = 1011
+    RESTART = 1012
+    SLOW_READER = 1013
+    PROTOCOL_ERROR = 4400
+    UNAUTHENTICATED = 4401
+    BAD_ORIGIN = 4403
+    UNSUPPORTED_VERSION = 4406
+    UNAVAILABLE = 4500
+    SILENT = 4508
+    TOO_MANY_FRAMES = 4529
+
+    @staticmethod
+    def is_final(code: int) -> bool:
+        """Tell whether the same attempt would fail again."""
+        return 4400 <= code <= 4499
+
+
+class BadFrameError(ValueError):
+    """A frame that breaks the protocol; `id` is its id where it has a valid one."""
+
+    def __init__(self, reason: str, *, id: int | None = None) -> None:  # noqa: A002 -- the wire's name
+        super().__init__(reason)
+        self.reason = reason
+        self.id = id
+
+
+# -- frames from the client ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame: versions that the client speaks, its token, and a name for the logs."""
+
+    versions: tuple[int, ...]
+    token: str | None = None
+    client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Subscribe to a channel; `since` is the last position (epoch, offset) that the client has."""
+
+    id: int
+    channel: str
+    since: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Stop a channel."""
+
+    id: int
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Publish to a channel."""
+
+    id: int
+    channel: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Asks for a pong. Both ends may send it."""
+
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answers a ping, with its id."""
+
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownFrame:
+    """A frame of a type that this version does not know."""
+
+    type: str
+    id: int | None = None
+
+
+ClientFrame: TypeAlias = Hello | Subscribe | Unsubscribe | Publish | Ping | Pong | UnknownFrame
+
+
+# -- frames from the server ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The answer to hello. After `heartbeat + timeout` seconds of silence the other end is gone."""
+
+    version: int
+    connection: str
+    user: str
+    preset: str
+    heartbeat: float
+    timeout: float
+    max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of a channel."""
+
+    channel: str
+    offset: int
+    data: Any
+    user: str | None = None
+    own: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """The acknowledgement of a subscribe."""
+
+    id: int
+    channel: str
+    epoch: str
+    offset: int
+    recovered: bool | None
+    missed: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """A request was done."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFrame:
+    """A request was refused; or, without an id, a frame that could not be understood."""
+
+    id: int | None
+    code: str
+    reason: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The server ended a subscription."""
+
+    channel: str
+    code: str
+    reason: str
+
+
+ServerFrame: TypeAlias = Welcome | Subscription | Ok | ErrorFrame | Message | Revoked | Ping | Pong | UnknownFrame

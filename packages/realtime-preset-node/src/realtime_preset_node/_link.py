@@ -1,0 +1,281 @@
+"""The client's side of one connection: requests and their answers, messages, silence.
+
+`NodeLink` is a `Link` over any `Wire` that moves text. It never reconnects and never buffers across connections; the
+client above does. What it hands to the sink it hands over in the order of arrival.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any, Final, Protocol, cast
+
+from tanstack_realtime._errors import ChannelDeniedError, ConnectionLostError, PublishError, RealtimeError
+from tanstack_realtime._transport import JSON, CloseReason, Inbound, LinkSink, Position, SubscribeAck
+
+from ._frames import (
+    ENVELOPE_BYTES,
+    SEPARATOR,
+    VERSIONS,
+    BadFrameError,
+    ClientFrame,
+    CloseCode,
+    ErrorFrame,
+    Hello,
+    Message,
+    Ok,
+    Ping,
+    Pong,
+    Publish,
+    Revoked,
+    ServerFrame,
+    Subscribe,
+    Subscription,
+    Unsubscribe,
+    Welcome,
+)
+from ._protocol import client_frame, parse_server_frame, pong_frame
+
+__all__ = ["NodeLink", "Wire"]
+
+_DENIALS: Final = frozenset({"denied", "bad_channel"})
+
+
+class Wire(Protocol):
+    """Moves text to the server."""
+
+    async def send(self, text: str, /) -> None:
+        """Send one frame. Raises `ConnectionLostError` when the connection is gone."""
+        ...
+
+    def abort(self) -> None:
+        """Drop the connection at once, without a word to the other side."""
+        ...
+
+    async def close(self) -> None:
+        """Close, and wait until nothing of it is left. Idempotent."""
+        ...
+
+
+class NodeLink:
+    """An authenticated connection to a node server.
+
+    The transport makes one per attempt, feeds it by `feed` and `lost`, and gives it away after `handshake`.
+    """
+
+    def __init__(self, sink: LinkSink, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
+        self._sink = sink
+        self._wire = wire
+        self._loop = loop
+        self._ids = itertools.count(1)
+        self._pending: dict[int, tuple[ClientFrame, asyncio.Future[ServerFrame]]] = {}
+        self._welcomed: asyncio.Future[Welcome] = loop.create_future()
+        self._welcome: Welcome | None = None
+        self._epochs: dict[str, str] = {}
+        self._ended: CloseReason | None = None
+        self._closed_by_us = False
+        self._heard = loop.time()
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    # -- Link --------------------------------------------------------------------------------------------------------
+
+    @property
+    def connection_id(self) -> str:
+        """Assigned by the server."""
+        return self._welcome.connection if self._welcome is not None else ""
+
+    @property
+    def user_id(self) -> str | None:
+        """Who the server says we are; None for nobody."""
+        return (self._welcome.user or None) if self._welcome is not None else None
+
+    async def subscribe(self, channel: str, /, *, since: Position | None) -> SubscribeAck:
+        """Subscribe and wait for the server's acknowledgement."""
+        position = None if since is None else (since.epoch, since.offset)
+        answer = await self._request(lambda number: Subscribe(number, channel, position))
+        if isinstance(answer, ErrorFrame):
+            raise ChannelDeniedError(
+                f"the server refused {channel!r}: {answer.reason} ({answer.code})",
+                channel=channel,
+                code=answer.code,
+                reason=answer.reason,
+                retryable=answer.retryable,
+            )
+        acked = cast("Subscription", answer)
+        return SubscribeAck(
+            position=Position(acked.epoch, acked.offset),
+            recovered=acked.recovered,
+            missed=[self._inbound(message, acked.epoch) for message in acked.missed],
+        )
+
+    async def unsubscribe(self, channel: str, /) -> None:
+        """Stop a channel."""
+        try:
+            await self._request(lambda number: Unsubscribe(number, channel))
+        except ConnectionLostError:
+            return
+
+    async def publish(self, channel: str, data: JSON, /) -> None:
+        """Publish and wait until the server has accepted it."""
+        answer = await self._request(lambda number: Publish(number, channel, data))
+        if not isinstance(answer, ErrorFrame):
+            return
+        kind = ChannelDeniedError if answer.code in _DENIALS else PublishError
+        raise kind(
+            f"the server refused a message on {channel!r}: {answer.reason} ({answer.code})",
+            channel=channel,
+            code=answer.code,
+            reason=answer.reason,
+            retryable=answer.retryable,
+        )
+
+    async def ping(self) -> None:
+        """A round trip to the server."""
+        await self._request(Ping)
+
+    async def close(self) -> None:
+        """Close and wait until everything of the link is gone."""
+        self._closed_by_us = True
+        self._end(CloseReason(CloseCode.NORMAL, "closed by this client"))
+        for task in self._background:
+            task.cancel()
+        await self._wire.close()
+        if self._background:
+            await asyncio.wait(self._background)
+
+    # -- driven by the transport -------------------------------------------------------------------------------------
+
+    async def handshake(self, token: str | None, client_id: str) -> None:
+        """Say hello and wait until the server has welcomed us."""
+        await self._wire.send(client_frame(Hello(VERSIONS, token, client_id)))
+        self._welcome = await self._welcomed
+        self._watch()
+
+    def feed(self, text: str) -> None:
+        """Take one WebSocket message from the server. Frames that cannot be understood are dropped."""
+        self._heard = self._loop.time()
+        for part in text.split(SEPARATOR):
+            try:
+                frame = parse_server_frame(part)
+            except BadFrameError:
+                continue
+            if self._ended is None:
+                self._handle(frame)
+
+    def lost(self, reason: CloseReason) -> None:
+        """Take the end of the connection. The sink hears it once, unless `close` was called before."""
+        if self._end(reason) and self._welcome is not None and not self._closed_by_us:
+            self._sink.closed(reason)
+
+    @property
+    def ended(self) -> CloseReason | None:
+        """Why the connection ended, or None while it lives."""
+        return self._ended
+
+    # -- how ---------------------------------------------------------------------------------------------------------
+
+    def _handle(self, frame: ServerFrame) -> None:
+        match frame:
+            case Message(channel):
+                epoch = self._epochs.get(channel)
+                if epoch is not None:
+                    self._sink.message(channel, self._inbound(frame, epoch))
+            case Subscription() | Ok() | ErrorFrame() | Pong():
+                self._answer(frame)
+            case Revoked(channel, code, reason):
+                if self._epochs.pop(channel, None) is not None:
+                    self._sink.revoked(channel, code, reason)
+            case Ping():
+                self._spawn_send(pong_frame(frame.id))
+            case Welcome():
+                if not self._welcomed.done():
+                    self._welcomed.set_result(frame)
+            case _:
+                pass  # a newer server's frame
+
+    def _answer(self, frame: Subscription | Ok | ErrorFrame | Pong) -> None:
+        if isinstance(frame, Subscription):
+            self._epochs[frame.channel] = frame.epoch
+        waiting = self._pending.pop(frame.id, None) if frame.id is not None else None
+        if waiting is None:
+            return
+        request, future = waiting
+        stopped = isinstance(request, Unsubscribe) or (isinstance(request, Subscribe) and isinstance(frame, ErrorFrame))
+        if stopped:
+            self._epochs.pop(cast("Subscribe | Unsubscribe", request).channel, None)
+        if not future.done():
+            future.set_result(frame)
+
+    async def _request(self, build: Callable[[int], ClientFrame]) -> ServerFrame:
+        if self._ended is not None:
+            raise self._lost_error(self._ended)
+        number = next(self._ids)
+        request = build(number)
+        try:
+            text = client_frame(request)
+        except ValueError as error:
+            raise PublishError(f"the data is not JSON: {error}", code="bad_data", reason="not JSON") from error
+        if self._welcome is not None and len(text.encode()) > self._welcome.max_message_bytes + ENVELOPE_BYTES:
+            raise PublishError(
+                f"the message has {len(text.encode())} bytes; this server takes {self._welcome.max_message_bytes}",
+                code="too_large",
+                reason="too large",
+            )
+        future: asyncio.Future[ServerFrame] = self._loop.create_future()
+        self._pending[number] = (request, future)
+        try:
+            await self._wire.send(text)
+            return await future
+        finally:
+            self._pending.pop(number, None)
+
+    def _end(self, reason: CloseReason) -> bool:
+        if self._ended is not None:
+            return False
+        self._ended = reason
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        error = self._lost_error(reason)
+        futures: list[asyncio.Future[Any]] = [future for _, future in self._pending.values()]
+        for future in [*futures, self._welcomed]:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # whoever waits gets it; nobody waiting is no warning
+        return True
+
+    @staticmethod
+    def _lost_error(reason: CloseReason) -> RealtimeError:
+        return ConnectionLostError(
+            f"the connection is gone: {reason.reason or 'no reason given'} ({reason.code})",
+            code=str(reason.code),
+            reason=reason.reason,
+        )
+
+    def _watch(self) -> None:
+        """Silence for longer than the server allows itself means a half-open connection."""
+        if self._ended is not None or self._welcome is None:
+            return
+        limit = self._welcome.heartbeat + self._welcome.timeout
+        now = self._loop.time()
+        if now >= self._heard + limit:
+            self.lost(CloseReason(CloseCode.SILENT, f"nothing heard for {limit:g} s"))
+            self._wire.abort()
+            return
+        self._watchdog = self._loop.call_at(self._heard + limit, self._watch)
+
+    def _spawn_send(self, text: str) -> None:
+        task = self._loop.create_task(self._send_quietly(text))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _send_quietly(self, text: str) -> None:
+        try:
+            await self._wire.send(text)
+        except ConnectionLostError:
+            return
+
+    @staticmethod
+    def _inbound(message: Message, epoch: str) -> Inbound:
+        return Inbound(message.data, Position(epoch, message.offset), message.own, message.user)

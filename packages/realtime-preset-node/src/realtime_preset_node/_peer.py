@@ -1,0 +1,190 @@
+"""The shell around one session: it runs the gate's coroutines, keeps the timer and bounds the backlog.
+
+WebSocket clients and in-process clients differ only in the `Sink` and in how their frames come in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from tanstack_realtime._errors import RealtimeError
+from tanstack_realtime.server import ServerContext
+
+from ._frames import CloseCode
+from ._session import AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome, Session
+from ._settings import SessionSettings
+
+if TYPE_CHECKING:
+    from ._hub import Hub
+    from ._sink import Sink
+
+__all__ = ["Peer", "PeerFactory"]
+
+_HIGH_WATER: Final = 0.25
+"""Part of the backlog limit above which no further request is worked on: a client that does not read its answers gets
+no more of them, and many replays after a reconnect do not look like a slow reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFactory:
+    """What all connections of a server share.
+
+    Attributes:
+        context: the gate, and where failures go.
+        hub: where channels live.
+        settings: times and bounds of a session.
+        max_backlog: bytes that may wait for one reader; above it the connection is closed.
+        new_id: gives connection ids.
+    """
+
+    context: ServerContext
+    hub: Hub
+    settings: SessionSettings
+    max_backlog: int
+    new_id: Callable[[], str]
+
+
+class Peer:
+    """One connection.
+
+    Args:
+        shared: what all connections share.
+        sink: takes the frames for the client.
+        authenticate: gives the user id for the token of the hello, or raises `AuthenticationError`.
+    """
+
+    def __init__(
+        self, shared: PeerFactory, *, sink: Sink, authenticate: Callable[[str | None], Awaitable[str]]
+    ) -> None:
+        self._shared = shared
+        self._sink = sink
+        self._authenticate = authenticate
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._worker: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._finished = False
+        self.gone: asyncio.Future[None] = self._loop.create_future()
+        """Done once the connection is cleaned up."""
+        self.session = Session(
+            connection_id=shared.new_id(),
+            hub=shared.hub,
+            outbox=self,
+            settings=shared.settings,
+            observer=shared.context.observer,
+            now=self._loop.time(),
+        )
+        self._pump()
+
+    def deliver(self, frame: str, size: int, /) -> None:
+        """Take a frame for the client; close the connection if it does not read fast enough."""
+        if self._finished:
+            return
+        if self._sink.backlog + size > self._shared.max_backlog:
+            self.close(
+                CloseCode.SLOW_READER,
+                f"more than {self._shared.max_backlog} bytes wait for this reader; reconnect and resynchronise",
+                discard=True,
+            )
+            return
+        self._sink.write(frame, size)
+
+    def feed(self, text: str) -> None:
+        """Take one frame from the client."""
+        self.session.receive(text, self._loop.time())
+        self._pump()
+
+    async def room(self) -> None:
+        """Wait until `feed` may be called: frames wait in the network, not in memory."""
+        while self.session.inbox_full and not self._finished:
+            self._room.clear()
+            await self._room.wait()
+
+    def close(self, code: int, reason: str, *, discard: bool = False) -> None:
+        """End the connection from this side. Nothing is delivered afterwards."""
+        self.session.close(code, reason)
+        self._finish(discard=discard)
+
+    async def end(self, code: int) -> None:
+        """Clean up after the connection is gone, and wait for what runs on its behalf. Idempotent."""
+        self.session.end(code, self._loop.time())
+        self._finish(discard=True)
+        if self._worker is not None:
+            await asyncio.wait([self._worker])
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def _pump(self) -> None:
+        if self.session.closing is None and self._worker is None:
+            operation = self.session.next_operation()
+            if operation is not None:
+                self._worker = self._loop.create_task(self._work(operation))
+        if self.session.closing is not None:
+            self._finish(discard=False)
+            return
+        self._arm()
+
+    def _finish(self, *, discard: bool) -> None:
+        closing = self.session.closing
+        if self._finished or closing is None:
+            return
+        self._finished = True
+        # Out of the hub before the close frame: a closed connection must not count as a subscriber.
+        self._shared.hub.remove(self, self._loop.time())
+        self._room.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._worker is not None and self._worker is not asyncio.current_task():
+            self._worker.cancel()
+        self._sink.close(closing.code, closing.reason, discard=discard)
+
+    def _arm(self) -> None:
+        deadline = self.session.deadline
+        if deadline is None or deadline == float("inf"):
+            return
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return  # it fires early, finds nothing to do, and is set again: cheaper than moving it per frame
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self.session.tick(self._loop.time())
+        self._pump()
+
+    async def _work(self, operation: Operation) -> None:
+        step: Operation | None = operation
+        try:
+            while step is not None:
+                outcome = await self._run(step)
+                self.session.complete(outcome, self._loop.time())
+                if self._sink.backlog > self._shared.max_backlog * _HIGH_WATER:
+                    await self._sink.drained()
+                step = self.session.next_operation()
+                self._room.set()
+        except Exception as error:  # noqa: BLE001 -- a bug here must cost one connection, not the server
+            failure = RealtimeError(f"a connection failed: {error!r}", code="internal")
+            failure.__cause__ = error
+            self._shared.context.report(failure)
+            self.session.close(CloseCode.INTERNAL_ERROR, "internal error")
+        finally:
+            self._worker = None
+        self._pump()
+
+    async def _run(self, operation: Operation) -> Outcome:
+        gate = self._shared.context.gate
+        try:
+            match operation:
+                case Authenticate(token):
+                    return await self._authenticate(token)
+                case AdmitSubscribe(user_id, wire):
+                    channel = gate.parse(wire)
+                    return channel, await gate.admit(user_id, channel, "subscribe")
+                case AdmitPublish(user_id, wire, data):
+                    return await gate.admit_publish(user_id, wire, data)
+        except RealtimeError as error:
+            return error

@@ -1,0 +1,89 @@
+"""The preset object that the entry point names: client half, server half, capabilities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
+
+from tanstack_realtime._transport import Capabilities, RealtimeTransport
+
+from ._settings import HistoryLimits, SessionSettings
+
+if TYPE_CHECKING:
+    from tanstack_realtime.server import ServerContext, ServerPreset
+
+__all__ = ["NodePreset", "preset"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePreset:
+    """Everything in one process. `preset` is the instance with the defaults.
+
+    Pass an own instance to change the bounds: ``Realtime(preset=NodePreset(heartbeat=10), ...)``.
+
+    Attributes:
+        history: how much is kept for replay after a reconnect.
+        heartbeat: seconds of silence after which the server pings a client.
+        timeout: seconds that the client has to answer; then the connection counts as dead.
+        max_backlog: bytes that may wait for one reader. Above it the connection is closed with code 1013, and the
+            client resynchronises.
+    """
+
+    history: HistoryLimits = field(default_factory=HistoryLimits)
+    heartbeat: float = 25.0
+    timeout: float = 10.0
+    max_backlog: int = 1_048_576
+
+    @property
+    def name(self) -> str:
+        """The preset's name in configuration."""
+        return "node"
+
+    @property
+    def environment(self) -> Sequence[str]:
+        """Environment variables that it needs: none."""
+        return ()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it guarantees."""
+        return Capabilities(
+            recovery=True,
+            history=self.history.messages,
+            ordering=True,
+            echo=True,
+            publish_over_link=True,
+            native_presence=False,
+            max_message_bytes=65_536,
+            revocation_delay=math.inf,
+        )
+
+    def create_transport(self) -> RealtimeTransport:
+        """Return the client half: WebSockets, by the `websockets` library."""
+        from ._client import NodeTransport  # a server does not need the client's library
+
+        return NodeTransport(self.capabilities)
+
+    def create_server(self, context: ServerContext) -> ServerPreset:
+        """Return the server half for one `Realtime`."""
+        from ._server import NodeServer  # a client does not need starlette
+
+        settings = SessionSettings(
+            preset=self.name,
+            max_message_bytes=context.max_message_bytes,
+            heartbeat=self.heartbeat,
+            timeout=self.timeout,
+        )
+        return NodeServer(
+            context,
+            capabilities=replace(self.capabilities, max_message_bytes=context.max_message_bytes),
+            settings=settings,
+            history=self.history,
+            max_backlog=self.max_backlog,
+        )
+
+
+preset: Final = NodePreset()
+"""The preset with its defaults; what the entry point ``node`` names."""

@@ -1,0 +1,311 @@
+"""The wire protocol, as docs/protocol.md writes it down: frames from JSON and to JSON.
+
+Strict about what it knows and silent about what it does not: a known frame with a wrong member is an error with the
+frame's id, an unknown member is ignored, an unknown type is `UnknownFrame`. Both ends use this module.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeGuard, cast
+
+from tanstack_realtime._errors import RealtimeError
+from tanstack_realtime._json import MAX_DEPTH, decode_json, encode_json
+
+from ._frames import (
+    MAX_ID,
+    BadFrameError,
+    ClientFrame,
+    ErrorFrame,
+    Hello,
+    Message,
+    Ok,
+    Ping,
+    Pong,
+    Publish,
+    Revoked,
+    ServerFrame,
+    Subscribe,
+    Subscription,
+    UnknownFrame,
+    Unsubscribe,
+    Welcome,
+)
+
+__all__ = [
+    "client_frame",
+    "error_frame",
+    "message_body",
+    "message_frame",
+    "ok_frame",
+    "parse_client_frame",
+    "parse_server_frame",
+    "ping_frame",
+    "pong_frame",
+    "revoked_frame",
+    "subscription_frame",
+    "welcome_frame",
+]
+
+_FRAME_DEPTH: Final = MAX_DEPTH + 4
+"""A frame's own objects and arrays come on top of what a payload may have."""
+
+
+class _Members:
+    """Typed access to a frame's members; every failure names the member and carries the frame's id."""
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self._members = members
+        identifier: object = members.get("id")
+        self.id = identifier if _is_int(identifier) and 0 <= identifier <= MAX_ID else None
+
+    def fail(self, reason: str) -> BadFrameError:
+        return BadFrameError(reason, id=self.id)
+
+    def has(self, name: str) -> bool:
+        return self._members.get(name) is not None
+
+    def raw(self, name: str) -> Any:
+        if name not in self._members:
+            raise self.fail(f"{name!r} is missing")
+        return self._members[name]
+
+    def text(self, name: str) -> str:
+        value = self.raw(name)
+        if not isinstance(value, str):
+            raise self.fail(f"{name!r} must be a string")
+        return value
+
+    def integer(self, name: str) -> int:
+        value = self.raw(name)
+        if not _is_int(value) or not 0 <= value <= MAX_ID:
+            raise self.fail(f"{name!r} must be an integer from 0 to 2^53-1")
+        return value
+
+    def seconds(self, name: str) -> float:
+        value = self.raw(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
+            raise self.fail(f"{name!r} must be a positive number of seconds")
+        return float(value)
+
+    def flag(self, name: str) -> bool:
+        value = self.raw(name)
+        if not isinstance(value, bool):
+            raise self.fail(f"{name!r} must be true or false")
+        return value
+
+    def array(self, name: str) -> list[Any]:
+        value: object = self.raw(name)
+        if not isinstance(value, list):
+            raise self.fail(f"{name!r} must be an array")
+        return cast("list[Any]", value)
+
+    def nested(self, name: str) -> _Members:
+        value = self.raw(name)
+        if not isinstance(value, dict):
+            raise self.fail(f"{name!r} must be an object")
+        inner = _Members(cast("dict[str, Any]", value))
+        inner.id = self.id
+        return inner
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _hello(m: _Members) -> Hello:
+    versions = m.array("versions")
+    if not versions or not all(_is_int(version) for version in versions):
+        raise m.fail("'versions' must be a non-empty array of integers")
+    token = m.text("token") if m.has("token") else None
+    return Hello(tuple(versions), token, m.text("client")[:128] if m.has("client") else "")
+
+
+def _subscribe(m: _Members) -> Subscribe:
+    since = None
+    if m.has("since"):
+        position = m.nested("since")
+        since = (position.text("epoch"), position.integer("offset"))
+    return Subscribe(m.integer("id"), m.text("channel"), since)
+
+
+def _message(m: _Members, channel: str) -> Message:
+    user = m.text("user") if m.has("user") else None
+    return Message(channel, m.integer("offset"), m.raw("data"), user, m.has("own") and m.flag("own"))
+
+
+def _subscription(m: _Members) -> Subscription:
+    channel = m.text("channel")
+    missed: list[Message] = []
+    for item in m.array("missed") if m.has("missed") else []:
+        if not isinstance(item, dict):
+            raise m.fail("'missed' must be an array of objects")
+        missed.append(_message(_Members(cast("dict[str, Any]", item)), channel))
+    recovered = m.flag("recovered") if m.has("recovered") else None
+    return Subscription(m.integer("id"), channel, m.text("epoch"), m.integer("offset"), recovered, tuple(missed))
+
+
+_CLIENT_FRAMES: Final[Mapping[str, Callable[[_Members], ClientFrame]]] = {
+    "hello": _hello,
+    "subscribe": _subscribe,
+    "unsubscribe": lambda m: Unsubscribe(m.integer("id"), m.text("channel")),
+    "publish": lambda m: Publish(m.integer("id"), m.text("channel"), m.raw("data")),
+    "ping": lambda m: Ping(m.integer("id") if m.has("id") else None),
+    "pong": lambda m: Pong(m.integer("id") if m.has("id") else None),
+}
+
+_SERVER_FRAMES: Final[Mapping[str, Callable[[_Members], ServerFrame]]] = {
+    "welcome": lambda m: Welcome(
+        version=m.integer("version"),
+        connection=m.text("connection"),
+        user=m.text("user"),
+        preset=m.text("preset"),
+        heartbeat=m.seconds("heartbeat"),
+        timeout=m.seconds("timeout"),
+        max_message_bytes=m.integer("max_message_bytes"),
+    ),
+    "subscribed": _subscription,
+    "ok": lambda m: Ok(m.integer("id")),
+    "error": lambda m: ErrorFrame(m.id, m.text("code"), m.text("reason"), m.flag("retryable")),
+    "message": lambda m: _message(m, m.text("channel")),
+    "revoked": lambda m: Revoked(m.text("channel"), m.text("code"), m.text("reason")),
+    "ping": lambda m: Ping(m.integer("id") if m.has("id") else None),
+    "pong": lambda m: Pong(m.integer("id") if m.has("id") else None),
+}
+
+
+def _members(text: str) -> tuple[str, _Members]:
+    try:
+        frame: object = decode_json(text, max_depth=_FRAME_DEPTH)
+    except ValueError as error:
+        raise BadFrameError(f"not JSON: {error}") from None
+    if not isinstance(frame, dict):
+        raise BadFrameError("a frame is a JSON object")
+    members = _Members(cast("dict[str, Any]", frame))
+    return members.text("type"), members
+
+
+def parse_client_frame(text: str) -> ClientFrame:
+    """Parse one frame of a client.
+
+    Raises:
+        BadFrameError: not JSON, or a known frame with a wrong or missing member.
+    """
+    kind, members = _members(text)
+    parse = _CLIENT_FRAMES.get(kind)
+    return UnknownFrame(kind, members.id) if parse is None else parse(members)
+
+
+def parse_server_frame(text: str) -> ServerFrame:
+    """Parse one frame of a server.
+
+    Raises:
+        BadFrameError: not JSON, or a known frame with a wrong or missing member.
+    """
+    kind, members = _members(text)
+    parse = _SERVER_FRAMES.get(kind)
+    return UnknownFrame(kind, members.id) if parse is None else parse(members)
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
+
+
+def client_frame(frame: ClientFrame) -> str:
+    """Write a client's frame.
+
+    Raises:
+        ValueError: the data of a publish is not JSON.
+    """
+    match frame:
+        case Hello(versions, token, client):
+            wire: dict[str, Any] = {"type": "hello", "versions": versions}
+            if token is not None:
+                wire["token"] = token
+            if client:
+                wire["client"] = client
+        case Subscribe(identifier, channel, since):
+            wire = {"type": "subscribe", "id": identifier, "channel": channel}
+            if since is not None:
+                wire["since"] = {"epoch": since[0], "offset": since[1]}
+        case Unsubscribe(identifier, channel):
+            wire = {"type": "unsubscribe", "id": identifier, "channel": channel}
+        case Publish(identifier, channel, data):
+            wire = {"type": "publish", "id": identifier, "channel": channel, "data": data}
+        case Ping(identifier):
+            return ping_frame(identifier)
+        case Pong(identifier):
+            return pong_frame(identifier)
+        case UnknownFrame(kind, identifier):
+            wire = {"type": kind, "id": identifier}
+    return encode_json(wire, max_depth=_FRAME_DEPTH)
+
+
+def welcome_frame(welcome: Welcome) -> str:
+    """Write the answer to hello."""
+    return encode_json(
+        {
+            "type": "welcome",
+            "version": welcome.version,
+            "connection": welcome.connection,
+            "user": welcome.user,
+            "preset": welcome.preset,
+            "heartbeat": welcome.heartbeat,
+            "timeout": welcome.timeout,
+            "max_message_bytes": welcome.max_message_bytes,
+        }
+    )
+
+
+def message_body(offset: int, text: str, user_id: str | None) -> str:
+    """Write what a live message and a replayed one have in common, from a payload that is JSON already."""
+    user = "" if user_id is None else f',"user":{json.dumps(user_id)}'
+    return f'"offset":{offset},"data":{text}{user}'
+
+
+def message_frame(channel: str, body: str, *, own: bool = False) -> str:
+    """Write a live message. A canonical channel needs no escaping: it is ASCII without quotes and backslashes."""
+    mark = ',"own":true' if own else ""
+    return f'{{"type":"message","channel":"{channel}",{body}{mark}}}'
+
+
+def subscription_frame(
+    identifier: int, channel: str, epoch: str, offset: int, recovered: bool | None, missed: Sequence[str]
+) -> str:
+    """Write the acknowledgement of a subscribe; `missed` holds message bodies."""
+    tail = ""
+    if recovered is not None:
+        tail = f',"recovered":{"true" if recovered else "false"}'
+    if missed:
+        tail += f',"missed":[{",".join(f"{{{body}}}" for body in missed)}]'
+    head = f'"type":"subscribed","id":{identifier},"channel":"{channel}","epoch":{json.dumps(epoch)},"offset":{offset}'
+    return f"{{{head}{tail}}}"
+
+
+def ok_frame(identifier: int) -> str:
+    """Write the answer to a request that was done."""
+    return f'{{"type":"ok","id":{identifier}}}'
+
+
+def error_frame(identifier: int | None, error: RealtimeError) -> str:
+    """Write the answer to a request that was refused."""
+    wire: dict[str, Any] = {"type": "error"}
+    if identifier is not None:
+        wire["id"] = identifier
+    wire |= {"code": error.code, "reason": error.reason, "retryable": error.retryable}
+    return json.dumps(wire, separators=(",", ":"))
+
+
+def revoked_frame(channel: str, code: str, reason: str) -> str:
+    """Write that a subscription has ended."""
+    return json.dumps({"type": "revoked", "channel": channel, "code": code, "reason": reason}, separators=(",", ":"))
+
+
+def ping_frame(identifier: int | None = None) -> str:
+    """Write a ping."""
+    return '{"type":"ping"}' if identifier is None else f'{{"type":"ping","id":{identifier}}}'
+
+
+def pong_frame(identifier: int | None = None) -> str:
+    """Write the answer to a ping."""
+    return '{"type":"pong"}' if identifier is None else f'{{"type":"pong","id":{identifier}}}'

@@ -1,0 +1,243 @@
+"""The server half of the preset: the WebSocket endpoint, publishing, and the one process it runs in."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from starlette.routing import BaseRoute, WebSocketRoute
+
+from tanstack_realtime._errors import AuthenticationError, ConfigurationError, PublishError
+from tanstack_realtime.server import Publication, ServerContext, connection_with_token
+
+from ._frames import SEPARATOR, CloseCode
+from ._hub import Hub, HubStatistics
+from ._local import LocalTransport
+from ._peer import Peer, PeerFactory
+from ._settings import HistoryLimits, SessionSettings
+from ._sink import AsgiSink
+from ._workers import worker_count
+
+if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
+    from starlette.types import Receive, Scope, Send
+
+    from tanstack_realtime._transport import Capabilities, RealtimeTransport
+
+__all__ = ["NodeServer"]
+
+_WAY_OUT: Final = (
+    "The node preset keeps its channels in the memory of one process. Run one worker, or name another preset: "
+    '[tool.tanstack-realtime] preset = "centrifugo" in pyproject.toml, or REALTIME_PRESET=centrifugo'
+)
+
+_CLOSE_GRACE: Final = 5.0
+"""Seconds that a client has to take what is left and the close frame."""
+
+
+class NodeServer:
+    """Hub, connections and routes of one `Realtime`. Two of them share nothing.
+
+    Args:
+        context: the gate, and where failures go.
+        capabilities: for in-process transports.
+        settings: times and bounds of a session; payload size and preset name are filled in.
+        history: how much is kept for replay.
+        max_backlog: bytes that may wait for one reader.
+
+    Raises:
+        ConfigurationError: several worker processes are configured.
+    """
+
+    def __init__(
+        self,
+        context: ServerContext,
+        *,
+        capabilities: Capabilities,
+        settings: SessionSettings,
+        history: HistoryLimits,
+        max_backlog: int,
+    ) -> None:
+        workers = worker_count(os.environ, sys.argv)
+        if workers > 1:
+            raise ConfigurationError(f"{workers} worker processes are configured. {_WAY_OUT}", code="several_workers")
+        token, numbers = secrets.token_hex(6), itertools.count(1)
+        self._capabilities = capabilities
+        self._context = context
+        self._hub = Hub(limits=history, new_epoch=lambda: f"{token}-{next(numbers)}", observer=context.observer)
+        self._shared = PeerFactory(
+            context=context,
+            hub=self._hub,
+            settings=settings,
+            max_backlog=max_backlog,
+            new_id=lambda: secrets.token_urlsafe(12),
+        )
+        self._peers: set[Peer] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Return the WebSocket endpoint ``/ws``."""
+        return [WebSocketRoute("/ws", _Endpoint(self), name="realtime")]
+
+    def public_url(self, connection: HTTPConnection, /) -> str:
+        """Return the WebSocket address next to the route that `connection` came to."""
+        root, path = connection.scope.get("root_path", ""), connection.scope["path"]
+        full = path if path.startswith(root) else root + path
+        scheme = "wss" if connection.url.scheme in ("https", "wss") else "ws"
+        return f"{scheme}://{connection.url.netloc}{full.rpartition('/')[0]}/ws"
+
+    async def publish(self, publication: Publication, /) -> None:
+        """Deliver a message to every subscriber.
+
+        Raises:
+            ConfigurationError: no client can ever be reached from here.
+            PublishError: the server has been closed.
+        """
+        channel = publication.channel
+        if self._closed:
+            raise PublishError("the server is closed", channel=channel.raw, code="closed", retryable=True)
+        if self._loop is None:
+            raise ConfigurationError(
+                f"published to {channel.raw!r} from a process that serves no realtime client. If this is another "
+                "process than the web server, POST the message to the server's /_realtime/publish, or use a preset "
+                "with an external service. If it is the web server before its first request, enter the instance in "
+                "the lifespan: async with realtime: yield",
+                channel=channel.raw,
+                code="not_serving",
+            )
+        self._bind()
+        self._hub.publish(channel.raw, publication.text, publication.user_id, self._loop.time())
+
+    def local_transport(self, *, user_id: str) -> RealtimeTransport:
+        """Return a transport for a client in this process."""
+        given: object = user_id
+        if not isinstance(given, str) or not given:
+            raise ConfigurationError(f"local_transport(user_id={user_id!r}): pass the user's id as a non-empty str")
+        return LocalTransport(self, user_id=user_id, capabilities=self._capabilities)
+
+    async def startup(self) -> None:
+        """Say that this process and loop serve the clients."""
+        self._bind()
+
+    async def aclose(self) -> None:
+        """Send every client away with 1012 and wait until they are gone, at most the close grace. Idempotent."""
+        self._closed = True
+        peers = list(self._peers)
+        for peer in peers:
+            peer.close(CloseCode.RESTART, "the server stops; reconnect")
+        if peers:
+            await asyncio.wait([peer.gone for peer in peers], timeout=_CLOSE_GRACE + 1.0)
+
+    def statistics(self) -> HubStatistics:
+        """Return the hub's numbers."""
+        return self._hub.statistics()
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._peers)
+
+    def attach(self, peer: Peer) -> None:
+        """Take a new connection into account; refuse it when closed."""
+        self._peers.add(peer)
+        if self._closed:
+            peer.close(CloseCode.RESTART, "the server stops; reconnect")
+
+    def detach(self, peer: Peer) -> None:
+        """Forget a connection."""
+        self._peers.discard(peer)
+
+    @property
+    def shared(self) -> PeerFactory:
+        """What connections share."""
+        self._bind()
+        return self._shared
+
+    @property
+    def context(self) -> ServerContext:
+        """The gate, and where failures go."""
+        return self._context
+
+    def _bind(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is None or self._loop.is_closed():
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ConfigurationError(
+                "one Realtime was used from two event loops; its clients live on the first. Publish from the loop that "
+                "serves them; with starlette's TestClient, use one `with TestClient(app) as client:` for everything",
+                code="two_loops",
+            )
+
+
+class _Endpoint:
+    """The WebSocket endpoint, as plain ASGI."""
+
+    def __init__(self, server: NodeServer) -> None:
+        self._server = server
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        server = self._server
+        shared = server.shared
+        if (await receive())["type"] != "websocket.connect":
+            return
+        # Accepted even if it is refused next: a browser sees a close code, but no HTTP status.
+        await send({"type": "websocket.accept"})
+        sink = AsgiSink(send)
+
+        async def authenticate(token: str | None) -> str:
+            return await shared.context.gate.authenticate(connection_with_token(scope, token))
+
+        peer = Peer(shared, sink=sink, authenticate=authenticate)
+        server.attach(peer)
+        try:
+            shared.context.gate.check_origin(connection_with_token(scope, None))
+        except AuthenticationError as error:
+            peer.close(CloseCode.BAD_ORIGIN, error.reason)
+        code: int = CloseCode.LOST
+        try:
+            code = await _move_frames(peer, sink, receive)
+        finally:
+            server.detach(peer)
+            await peer.end(code)
+
+
+async def _move_frames(peer: Peer, sink: AsgiSink, receive: Receive) -> int:
+    """Read and write until one side ends the connection, and return the close code."""
+    loop = asyncio.get_running_loop()
+    reader, writer = loop.create_task(_read(peer, receive)), loop.create_task(sink.run())
+    first_end: list[asyncio.Future[Any]] = [reader, writer, sink.closing]
+    try:
+        await asyncio.wait(first_end, return_when=asyncio.FIRST_COMPLETED)
+        if not reader.done():
+            # Closing from this side: what is left, then the close frame, for as long as the client takes it.
+            await asyncio.wait(first_end[:2], timeout=_CLOSE_GRACE, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        reader.cancel()
+        writer.cancel()
+        await asyncio.wait(first_end[:2])
+    closing = peer.session.closing
+    if closing is not None:
+        return closing.code
+    return CloseCode.LOST if reader.cancelled() else reader.result()
+
+
+async def _read(peer: Peer, receive: Receive) -> int:
+    """Feed the peer until the client is gone, and return the close code."""
+    while True:
+        await peer.room()
+        event = await receive()
+        if event["type"] == "websocket.disconnect":
+            return int(event.get("code") or CloseCode.LOST)
+        text = event.get("text")
+        if text is None:
+            # Bytes are not part of the protocol; as a frame they are answered like anything that is not JSON.
+            text = (event.get("bytes") or b"").decode(errors="replace")
+        for frame in text.split(SEPARATOR):
+            peer.feed(frame)

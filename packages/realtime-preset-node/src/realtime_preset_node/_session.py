@@ -1,0 +1,398 @@
+"""The server's side of one connection, as a machine: frames and results in, frames and operations out.
+
+It does no I/O, owns no task and reads no clock. The shell around it
+
+1. passes every received frame to `receive`,
+2. while `next_operation` gives one, runs it against the gate and passes the outcome to `complete`,
+3. calls `tick` when `deadline` is reached,
+4. closes the connection with `closing` as soon as that is set, and calls `end` when the connection is gone.
+
+One operation runs at a time and frames are handled in the order of arrival, so that a frame which follows a subscribe
+meets its outcome, however long `authorize` took. Only pings overtake: they ask about the connection, not about its
+order. Replies and messages go to the outbox at once, in the order in which they become true.
+
+    NEW ──hello──> AUTHENTICATING ──user──> OPEN
+     └──────────────────┴───────────────────┴──────> CLOSED
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+from tanstack_realtime._errors import AuthenticationError, ChannelDeniedError, RealtimeError
+from tanstack_realtime._keys import Channel
+from tanstack_realtime.server import Permissions, Publication, ServerObserver
+
+from ._frames import (
+    ENVELOPE_BYTES,
+    VERSIONS,
+    BadFrameError,
+    ClientFrame,
+    CloseCode,
+    Hello,
+    Ping,
+    Pong,
+    Publish,
+    Subscribe,
+    UnknownFrame,
+    Unsubscribe,
+    Welcome,
+)
+from ._hub import Hub, Subscriber
+from ._protocol import (
+    error_frame,
+    ok_frame,
+    parse_client_frame,
+    ping_frame,
+    pong_frame,
+    revoked_frame,
+    subscription_frame,
+    welcome_frame,
+)
+from ._settings import SessionSettings
+
+__all__ = [
+    "AdmitPublish",
+    "AdmitSubscribe",
+    "Authenticate",
+    "Closing",
+    "Operation",
+    "Outcome",
+    "Session",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Why the server closes the connection."""
+
+    code: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Find out who the client is. Outcome: the user id, or an error."""
+
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitSubscribe:
+    """Ask whether the user may subscribe. Outcome: the channel and its permissions, or an error."""
+
+    user_id: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitPublish:
+    """Pass a message through the gate. Outcome: the publication, or an error."""
+
+    user_id: str
+    channel: str
+    data: Any
+
+
+Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPublish
+Outcome: TypeAlias = str | tuple[Channel, Permissions] | Publication | RealtimeError
+
+
+class _State(enum.Enum):
+    NEW = enum.auto()
+    AUTHENTICATING = enum.auto()
+    OPEN = enum.auto()
+    CLOSED = enum.auto()
+
+
+_NEXT: Final = {
+    _State.NEW: {_State.AUTHENTICATING, _State.CLOSED},
+    _State.AUTHENTICATING: {_State.OPEN, _State.CLOSED},
+    _State.OPEN: {_State.CLOSED},
+    _State.CLOSED: {_State.CLOSED},
+}
+
+_RECHECKS: Final = 10
+
+
+@dataclass(slots=True)
+class _Lease:
+    expires: float
+    failures: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Recheck:
+    channel: str
+
+
+class _Outbox(Subscriber, Protocol):
+    """Takes replies as it takes messages."""
+
+
+_Waiting: TypeAlias = Hello | Subscribe | Unsubscribe | Publish | UnknownFrame | BadFrameError | _Recheck
+
+
+class Session:
+    """One connection of a client.
+
+    Args:
+        connection_id: unique among the server's connections.
+        hub: where channels live.
+        outbox: takes every frame for this client. It is the hub's subscriber too, so that replies and messages keep
+            their order.
+        settings: times and bounds.
+        observer: hears about the connection; its methods never raise.
+        now: seconds on the caller's clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection_id: str,
+        hub: Hub,
+        outbox: _Outbox,
+        settings: SessionSettings,
+        observer: ServerObserver,
+        now: float,
+    ) -> None:
+        self.connection_id = connection_id
+        self.user_id: str | None = None
+        self.closing: Closing | None = None
+        self._hub = hub
+        self._outbox = outbox
+        self._settings = settings
+        self._observer = observer
+        self._state = _State.NEW
+        self._started = now
+        self._heard = now
+        self._pinged = False
+        self._inbox: deque[_Waiting] = deque()
+        self._running: Hello | Subscribe | Publish | _Recheck | None = None
+        self._leases: dict[str, _Lease] = {}
+
+    # -- in ----------------------------------------------------------------------------------------------------------
+
+    def receive(self, text: str, now: float) -> None:
+        """Take one frame. A broken one is answered, never a reason to close, except before the hello is done."""
+        if self.closing is not None:
+            return
+        self._heard = now
+        self._pinged = False
+        frame = self._parse(text)
+        if isinstance(frame, (Ping, Pong)):
+            if isinstance(frame, Ping):
+                self._send(pong_frame(frame.id))
+            return
+        if self._state is _State.NEW and not self._inbox and not isinstance(frame, Hello):
+            self.close(CloseCode.PROTOCOL_ERROR, "the first frame must be hello")
+            return
+        if self.inbox_full:
+            self.close(CloseCode.TOO_MANY_FRAMES, f"more than {self._settings.inbox} frames wait for their turn")
+            return
+        self._inbox.append(frame)
+
+    def next_operation(self) -> Operation | None:
+        """Handle what waits up to the next frame that needs the gate, and return what to ask it.
+
+        The caller runs the operation and passes its outcome to `complete` before it calls this again.
+        """
+        while self._running is None and self._inbox and self.closing is None:
+            operation = self._handle(self._inbox.popleft())
+            if operation is not None:
+                return operation
+        return None
+
+    def complete(self, outcome: Outcome, now: float) -> None:
+        """Take the outcome of the operation that `next_operation` gave last."""
+        request, self._running = self._running, None
+        if self.closing is not None:
+            return
+        match request, outcome:
+            case Hello(), str():
+                self._open(outcome, now)
+            case Hello(), RealtimeError():
+                self._refuse_identity(outcome)
+            case Subscribe(), RealtimeError():
+                self._send(error_frame(request.id, outcome))
+                self._drop(request.channel, now)
+            case Subscribe(), (Channel(), Permissions() as permissions):
+                self._subscribe(request, permissions, now)
+            case _Recheck(), _:
+                self._rechecked(request.channel, outcome, now)
+            case Publish(), Publication():
+                wire = request.channel
+                self._hub.publish(wire, outcome.text, outcome.user_id, now, publisher=self._outbox)
+                self._observer.published(outcome)
+                self._send(ok_frame(request.id))
+            case Publish(), RealtimeError():
+                self._send(error_frame(request.id, outcome))
+            case _:
+                raise AssertionError(f"{outcome!r} is no outcome of {request!r}")
+
+    def tick(self, now: float) -> None:
+        """Let the time pass that `deadline` asked for. Calling it too early changes nothing."""
+        if self.closing is not None:
+            return
+        settings = self._settings
+        if self._state is not _State.OPEN:
+            if self._state is _State.NEW and now >= self._started + settings.hello_timeout:
+                self.close(CloseCode.SILENT, f"no hello within {settings.hello_timeout:g} s")
+            return
+        if now >= self._heard + settings.heartbeat + settings.timeout:
+            self.close(CloseCode.SILENT, f"nothing heard for {settings.heartbeat + settings.timeout:g} s")
+            return
+        if now >= self._heard + settings.heartbeat and not self._pinged:
+            self._pinged = True
+            self._send(ping_frame())
+        for channel, lease in self._leases.items():
+            if now >= lease.expires:
+                lease.expires = float("inf")  # asked once; `complete` sets the next time
+                self._inbox.append(_Recheck(channel))
+
+    def close(self, code: int, reason: str) -> None:
+        """Ask the shell to close the connection. The first reason stays."""
+        if self.closing is None:
+            self.closing = Closing(code, reason)
+
+    def end(self, code: int, now: float) -> None:
+        """Clean up: the connection is gone. Idempotent."""
+        self.close(code, "")
+        was_open = self._state is _State.OPEN
+        self._move(_State.CLOSED)
+        self._inbox.clear()
+        self._leases.clear()
+        self._hub.remove(self._outbox, now)
+        if was_open:
+            self._observer.disconnected(self.connection_id, self.user_id or "", code)
+
+    # -- out ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def inbox_full(self) -> bool:
+        """Whether the shell must stop reading: the next frame would close the connection."""
+        return len(self._inbox) >= self._settings.inbox
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` must be called, on the caller's clock, or None. It moves with every frame."""
+        if self.closing is not None or self._state in (_State.AUTHENTICATING, _State.CLOSED):
+            return None
+        settings = self._settings
+        if self._state is _State.NEW:
+            return self._started + settings.hello_timeout
+        quiet = self._heard + settings.heartbeat + (settings.timeout if self._pinged else 0.0)
+        return min([quiet, *(lease.expires for lease in self._leases.values())])
+
+    # -- how ---------------------------------------------------------------------------------------------------------
+
+    def _move(self, state: _State) -> None:
+        assert state in _NEXT[self._state], (self._state, state)
+        self._state = state
+
+    def _send(self, frame: str) -> None:
+        self._outbox.deliver(frame, len(frame) if frame.isascii() else len(frame.encode()))
+
+    def _parse(self, text: str) -> ClientFrame | BadFrameError:
+        # Characters are at most bytes, so that a frame which is too long in characters need not be encoded.
+        limit = self._settings.max_message_bytes + ENVELOPE_BYTES
+        if len(text) > limit or (not text.isascii() and len(text.encode(errors="replace")) > limit):
+            return BadFrameError(f"the frame is larger than {limit} bytes")
+        try:
+            return parse_client_frame(text)
+        except BadFrameError as error:
+            return error
+
+    def _handle(self, frame: _Waiting) -> Operation | None:
+        user_id = self.user_id or ""
+        match frame:
+            case Hello() if self._state is _State.NEW:
+                if not set(frame.versions) & set(VERSIONS):
+                    self.close(CloseCode.UNSUPPORTED_VERSION, f"this server speaks protocol versions {list(VERSIONS)}")
+                    return None
+                self._move(_State.AUTHENTICATING)
+                self._running = frame
+                return Authenticate(frame.token)
+            case Hello():
+                self._refuse(None, "bad_frame", "hello comes once")
+            case Subscribe():
+                self._running = frame
+                return AdmitSubscribe(user_id, frame.channel)
+            case _Recheck():
+                if frame.channel in self._leases:
+                    self._running = frame
+                    return AdmitSubscribe(user_id, frame.channel)
+            case Publish():
+                self._running = frame
+                return AdmitPublish(user_id, frame.channel, frame.data)
+            case Unsubscribe():
+                self._drop(frame.channel, self._heard)
+                self._send(ok_frame(frame.id))
+            case BadFrameError():
+                self._refuse(frame.id, "bad_frame", frame.reason)
+            case UnknownFrame():
+                if frame.id is not None:
+                    self._refuse(frame.id, "unsupported", f"this server does not know {frame.type[:64]!r}")
+        return None
+
+    def _refuse(self, identifier: int | None, code: str, reason: str) -> None:
+        self._send(error_frame(identifier, RealtimeError(reason, code=code)))
+
+    def _open(self, user_id: str, now: float) -> None:
+        settings = self._settings
+        self.user_id = user_id
+        self._heard = now
+        self._move(_State.OPEN)
+        welcome = Welcome(
+            version=VERSIONS[0],
+            connection=self.connection_id,
+            user=user_id,
+            preset=settings.preset,
+            heartbeat=settings.heartbeat,
+            timeout=settings.timeout,
+            max_message_bytes=settings.max_message_bytes,
+        )
+        self._send(welcome_frame(welcome))
+        self._observer.connected(self.connection_id, user_id)
+
+    def _refuse_identity(self, error: RealtimeError) -> None:
+        final = isinstance(error, AuthenticationError) and not error.retryable
+        self.close(CloseCode.UNAUTHENTICATED if final else CloseCode.UNAVAILABLE, error.reason)
+
+    def _subscribe(self, request: Subscribe, permissions: Permissions, now: float) -> None:
+        channel = request.channel
+        answer = self._hub.subscribe(self._outbox, channel, request.since, now)
+        self._grant(channel, permissions, now)
+        self._send(
+            subscription_frame(request.id, channel, answer.epoch, answer.offset, answer.recovered, answer.missed)
+        )
+
+    def _grant(self, channel: str, permissions: Permissions, now: float) -> None:
+        if permissions.expires_in is None:
+            self._leases.pop(channel, None)
+        else:
+            self._leases[channel] = _Lease(now + permissions.expires_in)
+
+    def _rechecked(self, channel: str, outcome: Outcome, now: float) -> None:
+        lease = self._leases.get(channel)
+        if lease is None:
+            return
+        match outcome:
+            case (Channel(), Permissions() as permissions):
+                self._grant(channel, permissions, now)
+            case ChannelDeniedError(retryable=True) if lease.failures < _RECHECKS:
+                # A database that is away for a moment must not empty everybody's screen.
+                lease.failures += 1
+                lease.expires = now + self._settings.recheck
+            case RealtimeError():
+                self._drop(channel, now)
+                self._send(revoked_frame(channel, outcome.code, outcome.reason))
+            case _:
+                raise AssertionError(f"{outcome!r} is no outcome of a subscribe")
+
+    def _drop(self, channel: str, now: float) -> None:
+        self._leases.pop(channel, None)
+        self._hub.unsubscribe(self._outbox, channel, now)

@@ -1,0 +1,123 @@
+"""Where a connection's frames go: the seam between the hub and whatever moves bytes.
+
+A faster path (a server's own protocol class that writes to the transport) implements `Sink` and nothing else changes.
+`AsgiSink` is the portable one: it works on every ASGI server. One pending list, no task per message; all frames that
+are ready when the writer gets its turn leave as one WebSocket message, so that a busy channel costs fewer writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ._frames import SEPARATOR, CloseCode
+
+if TYPE_CHECKING:
+    from starlette.types import Send
+
+__all__ = ["AsgiSink", "Sink"]
+
+_BATCH_BYTES: Final = 65_536
+"""Frames are joined up to this size; one larger frame goes alone."""
+
+_MAX_REASON_BYTES: Final = 120
+"""A close frame holds at most 123 bytes of reason."""
+
+
+class Sink(Protocol):
+    """Takes one connection's outgoing frames. Everything but `drained` returns at once."""
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that are accepted but not yet handed to the network."""
+        ...
+
+    def write(self, frame: str, size: int, /) -> None:
+        """Accept one frame of `size` UTF-8 bytes."""
+        ...
+
+    def close(self, code: int, reason: str, /, *, discard: bool) -> None:
+        """Close after what is pending, or with `discard` instead of it. Nothing is accepted afterwards."""
+        ...
+
+    async def drained(self) -> None:
+        """Wait until the backlog is empty or the sink is closed."""
+        ...
+
+
+class AsgiSink:
+    """Writes to an ASGI server's `send`. `run` is the writer; the endpoint awaits it."""
+
+    def __init__(self, send: Send) -> None:
+        self.closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done as soon as somebody asked to close."""
+        self._send = send
+        self._pending: deque[tuple[str, int]] = deque()
+        self._backlog = 0
+        self._closing: tuple[int, str] | None = None
+        self._wake: asyncio.Future[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that are accepted but not yet handed to the server."""
+        return self._backlog
+
+    def write(self, frame: str, size: int, /) -> None:
+        """Accept one frame of `size` UTF-8 bytes."""
+        if self._closing is None:
+            self._pending.append((frame, size))
+            self._backlog += size
+            self._idle.clear()
+            self._wake_up()
+
+    def close(self, code: int, reason: str, /, *, discard: bool) -> None:
+        """Close after what is pending, or with `discard` instead of it."""
+        if self._closing is None:
+            self._closing = (code, reason)
+            self.closing.set_result(None)
+        if discard:
+            self._pending.clear()
+        self._wake_up()
+
+    async def drained(self) -> None:
+        """Wait until the backlog is empty or the writer has ended."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write until closed, or until the server says that the client is gone. Cancelling loses what is pending."""
+        try:
+            while True:
+                while self._pending:
+                    await self._write_batch()
+                self._idle.set()
+                if self._closing is not None:
+                    break
+                self._wake = asyncio.get_running_loop().create_future()
+                await self._wake
+            code, reason = self._closing
+            short = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+            await self._send({"type": "websocket.close", "code": code, "reason": short})
+        except (OSError, RuntimeError):
+            pass  # how ASGI servers say that the client is gone; the reader hears it too, with the close code
+        finally:
+            self._closing = self._closing or (CloseCode.LOST, "")
+            self._pending.clear()
+            self._backlog = 0
+            self._idle.set()
+
+    async def _write_batch(self) -> None:
+        frame, size = self._pending.popleft()
+        frames = [frame]
+        while self._pending and size + self._pending[0][1] <= _BATCH_BYTES:
+            frame, more = self._pending.popleft()
+            frames.append(frame)
+            size += more
+        await self._send({"type": "websocket.send", "text": SEPARATOR.join(frames)})
+        self._backlog = max(0, self._backlog - size)
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
