@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,6 +17,7 @@ from tanstack_realtime._errors import (
     PresetMismatchError,
     RealtimeError,
 )
+from tanstack_realtime._json import decode_json
 from tanstack_realtime._transport import Capabilities, CloseReason, Link, LinkSink, OpenRequest
 
 from ._frames import CloseCode
@@ -24,6 +25,8 @@ from ._link import NodeLink
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from tanstack_realtime._http import Http
 
 __all__ = ["NodeTransport", "socket_url"]
 
@@ -68,8 +71,9 @@ class NodeTransport:
     addresses.
     """
 
-    def __init__(self, capabilities: Capabilities) -> None:
+    def __init__(self, capabilities: Capabilities, http: Http) -> None:
         self._capabilities = capabilities
+        self._http = http
 
     @property
     def capabilities(self) -> Capabilities:
@@ -84,7 +88,7 @@ class NodeTransport:
                 "server's own process take realtime.local_transport(user_id=...)"
             )
         url = socket_url(request.url)
-        socket = await _connect(request.url, url, _headers(request))
+        socket = await _connect(request.url, url, _headers(request), self._http)
         wire = _SocketWire(socket)
         link = NodeLink(sink, wire, asyncio.get_running_loop())
         wire.start(link)
@@ -106,7 +110,7 @@ def _headers(request: OpenRequest) -> dict[str, str]:
     return headers
 
 
-async def _connect(base: str, url: str, headers: Mapping[str, str]) -> ClientConnection:
+async def _connect(base: str, url: str, headers: Mapping[str, str], http: Http) -> ClientConnection:
     try:
         return await connect(
             url,
@@ -123,7 +127,7 @@ async def _connect(base: str, url: str, headers: Mapping[str, str]) -> ClientCon
         if status in _FINAL_STATUS:
             raise AuthenticationError(f"{url} answered {status}", code=str(status)) from error
         if status == 404:
-            await _check_preset(base)
+            await _check_preset(base, http)
         raise ConnectionLostError(f"{url} answered {status} instead of a WebSocket", code=str(status)) from error
     except InvalidURI as error:
         raise ConfigurationError(f"{url!r} is not a WebSocket address: {error}") from error
@@ -131,19 +135,17 @@ async def _connect(base: str, url: str, headers: Mapping[str, str]) -> ClientCon
         raise ConnectionLostError(f"could not connect to {url}: {error}", reason=str(error)) from error
 
 
-async def _check_preset(base: str) -> None:
+async def _check_preset(base: str, http: Http) -> None:
     """Say so if the server runs another preset: the usual reason for an endpoint that is not there."""
-    import httpx  # only here: a client that connects never needs it
-
     try:
-        async with httpx.AsyncClient() as http:
-            config: object = (await http.get(f"{base.rstrip('/')}/config")).json()
-    except (httpx.HTTPError, ValueError):
+        response = await http("GET", f"{base.rstrip('/')}/config", headers={}, body=None)
+        config: object = decode_json(response.body)
+    except (ConnectionLostError, ValueError):
         return
-    preset = config.get("preset") if isinstance(config, dict) else None
-    if isinstance(preset, str) and preset != "node":
+    found = cast("dict[str, object]", config).get("preset") if isinstance(config, dict) else None
+    if isinstance(found, str) and found != "node":
         raise PresetMismatchError(
-            f"the server at {base} runs preset {preset!r}, this client 'node'; name the same one on both sides"
+            f"the server at {base} runs preset {found!r}, this client 'node'; name the same one on both sides"
         )
 
 

@@ -12,6 +12,8 @@ from tanstack_realtime._transport import Capabilities, RealtimeTransport
 from ._settings import HistoryLimits, SessionSettings
 
 if TYPE_CHECKING:
+    from tanstack_realtime._presets import ClientContext
+    from tanstack_realtime._settings import EnvVar
     from tanstack_realtime.server import ServerContext, ServerPreset
 
 __all__ = ["NodePreset", "preset"]
@@ -42,8 +44,18 @@ class NodePreset:
         return "node"
 
     @property
-    def environment(self) -> Sequence[str]:
-        """Environment variables that it needs: none."""
+    def api_version(self) -> int:
+        """The version of the preset protocol."""
+        return 1
+
+    @property
+    def client_env(self) -> Sequence[EnvVar]:
+        """Environment variables of the client half: none."""
+        return ()
+
+    @property
+    def server_env(self) -> Sequence[EnvVar]:
+        """Environment variables of the server half: none."""
         return ()
 
     @property
@@ -60,13 +72,13 @@ class NodePreset:
             revocation_delay=math.inf,
         )
 
-    def create_transport(self) -> RealtimeTransport:
+    def create_transport(self, context: ClientContext, /) -> RealtimeTransport:
         """Return the client half: WebSockets, by the `websockets` library."""
         from ._client import NodeTransport  # a server does not need the client's library
 
-        return NodeTransport(self.capabilities)
+        return NodeTransport(self.capabilities, context.http)
 
-    def create_server(self, context: ServerContext) -> ServerPreset:
+    def create_server(self, context: ServerContext, /) -> ServerPreset:
         """Return the server half for one `Realtime`."""
         from ._server import NodeServer  # a client does not need starlette
 

@@ -99,7 +99,8 @@ class _Members:
         value: object = self.raw(name)
         if not isinstance(value, list):
             raise self.fail(f"{name!r} must be an array")
-        return cast("list[Any]", value)
+        items: list[Any] = value
+        return items
 
     def nested(self, name: str) -> _Members:
         value = self.raw(name)

@@ -8,7 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
@@ -116,8 +116,7 @@ class NodeServer:
 
     def local_transport(self, *, user_id: str) -> RealtimeTransport:
         """Return a transport for a client in this process."""
-        given: object = user_id
-        if not isinstance(given, str) or not given:
+        if not isinstance(cast("object", user_id), str) or not user_id:
             raise ConfigurationError(f"local_transport(user_id={user_id!r}): pass the user's id as a non-empty str")
         return LocalTransport(self, user_id=user_id, capabilities=self._capabilities)
 

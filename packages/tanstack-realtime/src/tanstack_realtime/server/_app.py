@@ -12,6 +12,8 @@ from starlette.routing import Router
 
 from tanstack_realtime._errors import ConfigurationError, RealtimeError
 from tanstack_realtime._keys import Channel, ChannelLike, parse_channel, serialize_key
+from tanstack_realtime._presets import Preset, load_preset
+from tanstack_realtime._settings import resolve_preset
 
 from ._declared import Channels, DeclaredChannels
 from ._gate import Gate
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from tanstack_realtime._presets import Preset
     from tanstack_realtime._transport import RealtimeTransport
 
 __all__ = ["Realtime", "publish"]
@@ -39,13 +40,6 @@ _instances: Final[weakref.WeakSet[Realtime]] = weakref.WeakSet()
 
 def _log_error(error: RealtimeError) -> None:
     _logger.error("%s", error, exc_info=error)
-
-
-def _resolve(preset: str | None) -> Preset:
-    from tanstack_realtime._presets import load_preset
-    from tanstack_realtime._settings import resolve_preset
-
-    return load_preset(resolve_preset(preset))
 
 
 class Realtime:
@@ -115,7 +109,7 @@ class Realtime:
             report=self._report,
             observer=self._observer,
         )
-        self._preset = _resolve(preset) if preset is None or isinstance(preset, str) else preset
+        self._preset = load_preset(resolve_preset(preset)) if preset is None or isinstance(preset, str) else preset
         self._server = self._preset.create_server(
             ServerContext(self._gate, self._report, self._observer, max_message_bytes)
         )
