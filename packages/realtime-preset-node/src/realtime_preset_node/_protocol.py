@@ -96,11 +96,10 @@ class _Members:
         return value
 
     def array(self, name: str) -> list[Any]:
-        value: object = self.raw(name)
-        if not isinstance(value, list):
+        value = self.raw(name)
+        if not _is_array(value):
             raise self.fail(f"{name!r} must be an array")
-        items: list[Any] = value
-        return items
+        return value
 
     def nested(self, name: str) -> _Members:
         value = self.raw(name)
@@ -109,6 +108,10 @@ class _Members:
         inner = _Members(cast("dict[str, Any]", value))
         inner.id = self.id
         return inner
+
+
+def _is_array(value: object) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
 
 
 def _is_int(value: object) -> TypeGuard[int]:

@@ -1,0 +1,72 @@
+"""JSON at the trust boundary."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tanstack_realtime._json import MAX_DEPTH, decode_json, encode_json
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def _nested(depth: int, *, obj: bool = False) -> Any:
+    value: Any = 0
+    for _ in range(depth):
+        value = {"a": value} if obj else [value]
+    return value
+
+
+@given(_json)
+def test_what_is_written_is_read_equal(value: Any) -> None:
+    """Kills: `ensure_ascii=True` left out of the surrogate check, `allow_nan` left on, a depth limit off by one."""
+    try:
+        text = encode_json(value)
+    except ValueError:
+        assert "\\ud" in json.dumps(value)  # only lone surrogates are refused
+        return
+    assert decode_json(text) == value
+    assert decode_json(text.encode()) == value
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("obj", [False, True])
+def test_depth_is_bounded_both_ways(obj: bool) -> None:
+    assert decode_json(encode_json(_nested(MAX_DEPTH, obj=obj))) == _nested(MAX_DEPTH, obj=obj)
+    too_deep = _nested(MAX_DEPTH + 1, obj=obj)
+    with pytest.raises(ValueError, match="levels deep"):
+        encode_json(too_deep)
+    with pytest.raises(ValueError, match="levels deep"):
+        decode_json(json.dumps(too_deep))
+
+
+def test_a_bracket_bomb_is_a_value_error() -> None:
+    for text in ("[" * 100_000, '{"a":' * 100_000, "[" * 100_000 + "]" * 100_000):
+        with pytest.raises(ValueError, match=r".+"):
+            decode_json(text)
+
+
+def test_many_brackets_that_do_not_nest_are_fine() -> None:
+    flat: list[Any] = [[] for _ in range(1000)]
+    assert decode_json(encode_json(flat)) == flat
+    assert decode_json('["' + "[" * 1000 + '"]') == ["[" * 1000]
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", '{"a":Infinity}', "", "{", "1 2", b"\xff", "9" * 5000])
+def test_what_is_not_json_is_a_value_error(text: str | bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        decode_json(text)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}, "\ud800", {"\udfff": 1}, b"x"])
+def test_what_cannot_be_sent_is_a_value_error(value: object) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        encode_json(value)
