@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from ._backoff import backoff
 from ._connection_events import (
     Action,
     Alive,
@@ -292,14 +293,14 @@ class ConnectionMachine:
         return actions
 
     def _delay(self, retry_after: float | None) -> float:
-        timing, spread = self._timing, 2.0 * self._random() - 1.0
-        # The exponent is bounded because a float is: 2.0 ** 1024 overflows after some hours offline.
-        delay = min(timing.first_delay * 2.0 ** min(self._failures, 32), timing.max_delay)
-        delay = min(delay * (1.0 + timing.jitter * spread), timing.max_delay)
+        timing = self._timing
+        delay = backoff(
+            self._failures, self._random, first=timing.first_delay, longest=timing.max_delay, jitter=timing.jitter
+        )
         self._server_delay = retry_after is not None and retry_after > delay
         if retry_after is not None and self._server_delay:
             # Later than asked, never earlier, and not everybody at once.
-            delay = min(retry_after, _LONGEST_SERVER_DELAY) * (1.0 + timing.jitter * (spread + 1.0) / 2.0)
+            delay = min(retry_after, _LONGEST_SERVER_DELAY) * (1.0 + timing.jitter * self._random())
         return delay
 
     # -- retries by the provider ---------------------------------------------------------------------------------------
