@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["Delta", "Deltas", "DeltaSink"]
+__all__ = ["Delta", "DeltaSink", "Deltas"]
 
 Delta: TypeAlias = tuple[Any, Any, Any]
 """``(key, old, new)``; see the module docstring."""

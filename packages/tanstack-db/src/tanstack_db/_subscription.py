@@ -1,0 +1,179 @@
+"""Who hears of changes: sinks of the engine, and subscribers with callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeAlias
+
+from typing_extensions import TypeVar
+
+from ._delta import Delta, Deltas, DeltaSink
+
+__all__ = ["Change", "ChangeCallback", "ChangeSubscription", "Feeds", "Listeners"]
+
+T = TypeVar("T")
+K = TypeVar("K")
+E = TypeVar("E")
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T, K]):
+    """How one row changed.
+
+    Attributes:
+        type: what happened, as this subscriber sees it.
+        key: the row's key.
+        value: the row now; for a delete the row that went.
+        previous: the row before, for an update; else None.
+    """
+
+    type: Literal["insert", "update", "delete"]
+    key: K
+    value: T
+    previous: T | None = None
+
+
+ChangeCallback: TypeAlias = Callable[[Sequence[Change[T, K]]], object]
+
+
+class _Feed(Generic[T, K]):
+    """A sink that came in the middle of a batch starts from the rows of that moment, so it has its own beginning."""
+
+    __slots__ = ("sink", "start")
+
+    def __init__(self, sink: DeltaSink, start: dict[K, T | None] | None) -> None:
+        self.sink = sink
+        self.start = start
+
+
+class Feeds(Generic[T, K]):
+    """Collects the net change of a batch and hands it out once.
+
+    Args:
+        rows: the visible rows, a live view.
+    """
+
+    def __init__(self, rows: Mapping[K, T]) -> None:
+        self._rows = rows
+        self._start: dict[K, T | None] = {}
+        self._feeds: dict[object, _Feed[T, K]] = {}
+        self._late: list[_Feed[T, K]] = []
+
+    def touched(self, key: K, before: T | None) -> None:
+        """A visible row is about to change."""
+        self._start.setdefault(key, before)
+        for feed in self._late:
+            if feed.start is not None:
+                feed.start.setdefault(key, before)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether something was touched since the last hand-out."""
+        return bool(self._start)
+
+    def attach(self, sink: DeltaSink) -> Callable[[], None]:
+        """Hand deltas to `sink` from the present rows on. Returns the function that stops it."""
+        token = object()
+        feed = _Feed[T, K](sink, {} if self._start else None)
+        self._feeds[token] = feed
+        if feed.start is not None:
+            self._late.append(feed)
+
+        def detach() -> None:
+            self._feeds.pop(token, None)
+            if feed in self._late:
+                self._late.remove(feed)
+
+        return detach
+
+    def hand_out(self) -> None:
+        """Give every sink the net change since the last call, or since it came."""
+        start, self._start = self._start, {}
+        if not start:
+            return
+        self._late = []
+        deltas = self._net(start)
+        for feed in list(self._feeds.values()):
+            own = feed.start
+            feed.start = None
+            mine = deltas if own is None else self._net(own)
+            if mine:
+                feed.sink(mine)
+
+    def _net(self, start: Mapping[K, T | None]) -> Deltas:
+        deltas: list[Delta] = []
+        for key, old in start.items():
+            new = self._rows.get(key)
+            if old is new or (old is not None and new is not None and old == new):
+                continue
+            deltas.append((key, old, new))
+        return deltas
+
+
+class ChangeSubscription(Generic[T, K]):
+    """One callback: takes deltas in phase 1, tells about them in phase 2.
+
+    Args:
+        callback: gets one non-empty list per batch.
+        where: rows for which it is false do not exist for this subscriber.
+    """
+
+    def __init__(self, callback: ChangeCallback[T, K], where: Callable[[T], object] | None) -> None:
+        self._callback = callback
+        self._where = where
+        self._pending: list[Delta] = []
+        self.is_active = True
+
+    def take(self, deltas: Deltas) -> None:
+        """Phase 1: remember the deltas of this batch."""
+        self._pending.extend(deltas)
+
+    def deliver(self) -> None:
+        """Phase 2: tell. Raises what the callback raises."""
+        pending, self._pending = self._pending, []
+        changes = [change for key, old, new in pending if (change := self._seen(key, old, new)) is not None]
+        if changes and self.is_active:
+            self._callback(changes)
+
+    def deliver_initial(self, rows: Mapping[K, T]) -> None:
+        """Tell about all rows as if they were new."""
+        changes = [change for key, row in rows.items() if (change := self._seen(key, None, row)) is not None]
+        if changes:
+            self._callback(changes)
+
+    def _seen(self, key: K, old: T | None, new: T | None) -> Change[T, K] | None:
+        if self._where is not None:
+            old = old if old is not None and self._where(old) else None
+            new = new if new is not None and self._where(new) else None
+        if new is not None:
+            return Change("insert", key, new) if old is None else Change("update", key, new, old)
+        return None if old is None else Change("delete", key, old)
+
+
+class Listeners(Generic[E]):
+    """Callbacks for rare events such as a change of status."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[object, Callable[[E], object]] = {}
+
+    def add(self, callback: Callable[[E], object]) -> Callable[[], None]:
+        """Returns the function that removes it; idempotent, effective at once."""
+        token = object()
+        self._callbacks[token] = callback
+
+        def stop() -> None:
+            self._callbacks.pop(token, None)
+
+        return stop
+
+    def emit(self, event: E) -> list[Exception]:
+        """Call everybody; return what they raised."""
+        errors: list[Exception] = []
+        for token, callback in list(self._callbacks.items()):
+            if token in self._callbacks:
+                try:
+                    callback(event)
+                except Exception as error:  # noqa: BLE001 -- one listener's failure is not another's
+                    errors.append(error)
+        return errors

@@ -1,0 +1,236 @@
+"""The collection-source contract: how rows get into a collection.
+
+A source is a callable. The collection calls it with a `SyncContext` when it starts, and what it returns is what is
+called when the collection stops::
+
+    def source(ctx: SyncContext[Todo, str]) -> Callable[[], None]:
+        def on_message(row: Todo) -> None:
+            ctx.begin()
+            ctx.insert(row)
+            ctx.commit()
+
+        stop = feed.listen(on_message)
+        ctx.begin()
+        for row in feed.snapshot():
+            ctx.insert(row)
+        ctx.commit()
+        ctx.mark_ready()
+        return stop
+
+Rules:
+
+- Rows are written between `begin` and `commit`, and become visible together. A truncate in between replaces all rows.
+- An insert of a key that is there is refused unless the row is equal. An update of a key that is not there inserts it.
+  A delete of a key that is not there does nothing.
+- The source says once that it is ready; until then every live query that reads it is loading.
+- After the collection has stopped, every method of the context does nothing. Late answers need no check.
+- An on-demand source returns a `SyncRun` and loads only the subsets that it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
+
+from typing_extensions import TypeVar
+
+from . import _rows
+from ._errors import DuplicateKeyError, SchemaError, SyncContractError
+from ._relation import LoadSubset
+
+if TYPE_CHECKING:
+    from ._collection import Collection
+
+__all__ = ["Cleanup", "Commit", "Source", "SubsetStatus", "SyncContext", "SyncRun"]
+
+T = TypeVar("T")
+K = TypeVar("K")
+T_inv = TypeVar("T_inv")
+K_inv = TypeVar("K_inv")
+
+Cleanup: TypeAlias = Callable[[], "Awaitable[object] | None"]
+"""Stops a source. What it returns is awaited; a restart does not wait for it."""
+
+
+class SubsetStatus(Protocol):
+    """How a source tells whether a subset is loaded. May be called at any time, any number of times."""
+
+    def mark_loading(self) -> None:
+        """Its rows are not all there: it is being loaded, or loaded from scratch again."""
+        ...
+
+    def mark_ready(self) -> None:
+        """All its rows are there."""
+        ...
+
+    def mark_error(self, error: Exception, /) -> None:
+        """Loading failed. Rows that are there stay."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncRun:
+    """What a source returns that has more than a clean-up.
+
+    Attributes:
+        cleanup: stops the source.
+        load_subset: for an on-demand source: load these rows and keep them loaded. Called once per distinct demand.
+        unload_subset: nobody needs the subset any longer; called with an equal `LoadSubset`, once per load.
+    """
+
+    cleanup: Cleanup | None = None
+    load_subset: Callable[[LoadSubset, SubsetStatus], object] | None = None
+    unload_subset: Callable[[LoadSubset], object] | None = None
+
+
+class Source(Protocol[T_inv, K_inv]):
+    """The contract of the module docstring."""
+
+    def __call__(self, ctx: SyncContext[T_inv, K_inv], /) -> Cleanup | SyncRun | None: ...
+
+
+@dataclass(slots=True)
+class Commit(Generic[T, K]):
+    """A sync transaction: the rows by key, None for a delete.
+
+    Attributes:
+        rows: the last write of each key.
+        truncate: whether every synced row that is not in `rows` goes.
+    """
+
+    rows: dict[K, T | None] = field(default_factory=dict[Any, Any])
+    truncate: bool = False
+
+
+class SyncContext(Generic[T, K]):
+    """What a source writes with; see the module docstring.
+
+    Attributes:
+        collection: the collection that is fed.
+    """
+
+    def __init__(self, collection: Collection[T, K]) -> None:
+        self.collection = collection
+        self._open: Commit[T, K] | None = None
+        self._is_active = True
+
+    @property
+    def is_active(self) -> bool:
+        """False once the collection has stopped; every method then does nothing."""
+        return self._is_active
+
+    def begin(self) -> None:
+        """Open a sync transaction."""
+        if not self._is_active:
+            return
+        if self._open is not None:
+            raise self._broken("begin() inside an open transaction; commit() it first")
+        self._open = Commit()
+
+    def insert(self, row: T, /) -> None:
+        """Add a row.
+
+        Raises:
+            DuplicateKeyError: there is another row with this key.
+        """
+        if (commit := self._writing("insert")) is None:
+            return
+        self._require_row(row)
+        key = self.collection._key(row)
+        there = self._staged(commit, key)
+        if there is not None and there != row:
+            raise DuplicateKeyError(
+                f"the source of collection {self.collection.id!r} inserts {key!r}, which is there with other values; "
+                "use update() for a row that may be known",
+                collection=self.collection.id,
+                key=key,
+            )
+        if there is None:
+            commit.rows[key] = row
+
+    def update(self, row: T | Mapping[str, Any], /, key: K | None = None) -> None:
+        """Change a row, or add it.
+
+        Args:
+            row: the whole row, or a mapping with some of its columns; with ``row_update_mode="full"`` a mapping is the
+                whole row as well.
+            key: needed where `row` is a mapping that does not hold the key.
+        """
+        if (commit := self._writing("update")) is None:
+            return
+        self._require_row(row)
+        whole, key = self._merged(commit, row, key)
+        commit.rows[key] = whole
+
+    def delete(self, key: K, /) -> None:
+        """Remove a row by its key."""
+        if (commit := self._writing("delete")) is None:
+            return
+        commit.rows[key] = None
+
+    def truncate(self) -> None:
+        """Forget every row, also those written since `begin`; what is written until `commit` is the new state."""
+        if (commit := self._writing("truncate")) is None:
+            return
+        commit.rows.clear()
+        commit.truncate = True
+
+    def commit(self) -> None:
+        """Apply the transaction. Rows that a local transaction has changed stay as they are shown until it settles."""
+        if not self._is_active:
+            return
+        if self._open is None:
+            raise self._broken("commit() without begin()")
+        commit, self._open = self._open, None
+        self.collection._apply(commit)
+
+    def mark_ready(self) -> None:
+        """The rows are usable. After `mark_error` the source has recovered. Otherwise further calls change nothing."""
+        if self._is_active:
+            self.collection._mark_ready()
+
+    def mark_error(self, error: Exception, /) -> None:
+        """The source cannot give rows. Those that are there stay."""
+        if self._is_active:
+            self.collection._mark_error(error)
+
+    def _stop(self) -> None:
+        self._is_active = False
+        self._open = None
+
+    def _writing(self, what: str) -> Commit[T, K] | None:
+        if not self._is_active:
+            return None
+        if self._open is None:
+            raise self._broken(f"{what}() outside begin() and commit()")
+        return self._open
+
+    def _staged(self, commit: Commit[T, K], key: K) -> T | None:
+        if key in commit.rows:
+            return commit.rows[key]
+        return None if commit.truncate else self.collection._synced(key)
+
+    def _merged(self, commit: Commit[T, K], row: T | Mapping[str, Any], key: K | None) -> tuple[T, K]:
+        collection = self.collection
+        schema = collection.schema
+        is_whole_class = not isinstance(row, Mapping)
+        if key is None:
+            try:
+                key = collection._key(cast("T", row))
+            except SchemaError as error:
+                raise self._broken("update() with a mapping that does not hold the key; pass key=") from error
+        if is_whole_class:
+            return row, key
+        values = cast("Mapping[str, Any]", row)
+        old = self._staged(commit, key)
+        if old is not None and collection.row_update_mode == "partial":
+            return _rows.replace(old, values), key
+        return (cast("T", values) if _rows.is_row(values, schema) else _rows.from_plain(values, schema)), key
+
+    def _require_row(self, row: object) -> None:
+        if row is None:
+            raise self._broken("None is not a row; use delete(key)")
+
+    def _broken(self, problem: str) -> SyncContractError:
+        return SyncContractError(self.collection.id, problem)
