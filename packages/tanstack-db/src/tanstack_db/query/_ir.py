@@ -1,0 +1,233 @@
+"""What a query says: immutable, hashable trees. The builder makes them, the compiler and the planner read them.
+
+One `QueryIR` is one level: sources joined, filtered, ordered, cut to a window, then projected, in this order, whatever
+the order of the calls. A clause that comes after a projection (a ``where`` on totals, SQL's HAVING) starts a new level
+whose first source is the level before.
+
+Identity: equal trees are one query. Functions compare by what they do: `function_key` gives equal keys for a lambda that
+is made again with the same code and the same captured values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from .._relation import LiveSource
+
+__all__ = [
+    "AggregateCall",
+    "Call",
+    "Const",
+    "ExprIR",
+    "Grouping",
+    "JoinIR",
+    "JoinKind",
+    "OrderIR",
+    "Projection",
+    "QueryIR",
+    "Ref",
+    "RowFunction",
+    "SourceIR",
+    "Totals",
+    "function_key",
+    "refs",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A column: `source` is the index into `QueryIR.sources`; an empty path is the row itself.
+
+    Each step of the path is an attribute of an object or an item of a mapping; a step from an absent or null value gives
+    null.
+    """
+
+    source: int
+    path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A value from outside the query. Equal only to a value of the same type, since ``1 == True``."""
+
+    value: Any = field(compare=False)
+    key: Hashable = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        value = self.value
+        try:
+            hash(value)
+        except TypeError:
+            value = id(self.value)
+        object.__setattr__(self, "key", (type(self.value), value))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """An operator with its operands.
+
+    ====================================  =======================================================================
+    ``eq ne lt le gt ge``                 comparisons; unknown (None) when a side is null
+    ``and or not``                        three-valued; any number of operands for and, or
+    ``is_none``                           true or false, never unknown
+    ``in``                                operand, then a `Const` holding a frozenset or tuple
+    ``between``                           operand, low, high; both ends included
+    ``like``                              operand, pattern with ``%`` and ``_``; the pattern is a `Const`
+    ``startswith endswith contains``      text functions
+    ``lower upper length``                text functions
+    ``add sub mul div floordiv mod neg``  arithmetic; null when an operand is null, and for a division by zero
+    ``coalesce``                          the first operand that is not null
+    ====================================  =======================================================================
+    """
+
+    op: str
+    args: tuple[ExprIR, ...]
+
+
+ExprIR: TypeAlias = Ref | Const | Call
+
+
+@dataclass(frozen=True, slots=True)
+class AggregateCall:
+    """One aggregate over the rows of a group: count, sum, avg, min, max. `arg` None counts rows; nulls are skipped."""
+
+    function: Literal["count", "sum", "avg", "min", "max"]
+    arg: ExprIR | None = None
+    distinct: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RowFunction:
+    """A plain function of the application, compared by `function_key`."""
+
+    function: Callable[..., Any] = field(compare=False)
+    key: Hashable = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", function_key(self.function))
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """``group_by(...).aggregate(...)``: one output row per group; without keys one row for all, also for no rows.
+
+    Attributes:
+        keys: what is equal within a group.
+        calls: the aggregates, in the order in which `build` asks for them.
+        build: makes the output row: ``build(key_values, aggregate_values)``, both tuples in the order of above.
+    """
+
+    keys: tuple[ExprIR, ...]
+    calls: tuple[AggregateCall, ...]
+    build: RowFunction
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The seed's ``select(total=len, done=lambda rows: …)``: functions of all rows, O(rows) per change, one result."""
+
+    functions: tuple[tuple[str, RowFunction], ...]
+
+
+Projection: TypeAlias = RowFunction | Grouping | Totals
+"""`RowFunction`: ``select(fn)``, called with the real rows, one argument per source."""
+
+JoinKind: TypeAlias = Literal["left", "inner", "right", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceIR:
+    """A source of a level. Compared by identity of the collection or scope, by tree for a subquery."""
+
+    source: LiveSource[Any] = field(compare=False)
+    name: str
+    key: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class JoinIR:
+    """Joins `QueryIR.sources[index]` to everything before it, on equalities.
+
+    Attributes:
+        kind: which rows without a match stay.
+        on: pairs (expression over earlier sources, expression over the joined source), all equal.
+    """
+
+    index: int
+    kind: JoinKind
+    on: tuple[tuple[ExprIR, ExprIR], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIR:
+    """One order term. Nulls come first in both directions; ties are broken by key."""
+
+    expr: ExprIR
+    desc: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueryIR:
+    """One level of a query; see the module docstring.
+
+    Attributes:
+        sources: the first is ``from_``, each other one has its `JoinIR`.
+        where: conditions, all of which must be true.
+        limit: None for no window.
+        projection: None keeps the row, or with joins the tuple of rows.
+        single: the result is one row or None (``find_one``), or the one row of totals.
+    """
+
+    sources: tuple[SourceIR, ...]
+    joins: tuple[JoinIR, ...] = ()
+    where: tuple[ExprIR, ...] = ()
+    order_by: tuple[OrderIR, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    projection: Projection | None = None
+    single: bool = False
+
+
+def refs(expr: ExprIR) -> Iterator[Ref]:
+    """Iterate over the columns that an expression reads."""
+    if isinstance(expr, Ref):
+        yield expr
+    elif isinstance(expr, Call):
+        for arg in expr.args:
+            yield from refs(arg)
+
+
+def function_key(function: Callable[..., Any]) -> Hashable:
+    """Return a key that is equal for functions with the same code, captured values and defaults.
+
+    A lambda in a component is a new object at every render; this tells whether it is still the same query. Captured
+    values that cannot be hashed compare by identity.
+    """
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, CodeType):
+        return _hashable(function)
+    cells = getattr(function, "__closure__", None) or ()
+    captured = tuple(_cell_key(cell) for cell in cells)
+    defaults = getattr(function, "__defaults__", None) or ()
+    owner = getattr(function, "__self__", None)
+    return (code, captured, tuple(_hashable(value) for value in defaults), _hashable(owner))
+
+
+def _cell_key(cell: Any) -> Hashable:
+    try:
+        value = cell.cell_contents
+    except ValueError:
+        return None
+    return function_key(value) if isinstance(getattr(value, "__code__", None), CodeType) else _hashable(value)
+
+
+def _hashable(value: object) -> Hashable:
+    try:
+        hash(value)
+    except TypeError:
+        return (type(value), id(value))
+    return (type(value), value)
