@@ -4,8 +4,8 @@ One `QueryIR` is one level: sources joined, filtered, ordered, cut to a window, 
 the order of the calls. A clause that comes after a projection (a ``where`` on totals, SQL's HAVING) starts a new level
 whose first source is the level before.
 
-Identity: equal trees are one query. Functions compare by what they do: `function_key` gives equal keys for a lambda that
-is made again with the same code and the same captured values.
+Identity: equal trees are one query. Functions compare by what they do: `function_key` gives equal keys for a lambda
+that is made again with the same code and the same captured values.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ __all__ = [
 class Ref:
     """A column: `source` is the index into `QueryIR.sources`; an empty path is the row itself.
 
-    Each step of the path is an attribute of an object or an item of a mapping; a step from an absent or null value gives
-    null.
+    Each step of the path is an attribute of an object or an item of a mapping; a step from an absent or null value
+    gives null.
     """
 
     source: int
