@@ -1,0 +1,285 @@
+"""The hub against a model that forgets nothing."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from realtime_preset_node import HistoryLimits
+from realtime_preset_node._frames import Message
+from realtime_preset_node._hub import Hub, HubStatistics
+from realtime_preset_node._protocol import parse_server_frame
+from tanstack_realtime.server import ServerObserver
+
+
+class Reader:
+    """A subscriber that remembers what it got."""
+
+    def __init__(self) -> None:
+        self.got: list[Message] = []
+        self.sizes: list[int] = []
+
+    def deliver(self, frame: str, size: int, /) -> None:
+        parsed = parse_server_frame(frame)
+        assert isinstance(parsed, Message)
+        assert size == len(frame.encode())
+        self.got.append(parsed)
+
+
+class Watcher(ServerObserver):
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def channel_opened(self, channel: str) -> None:
+        self.events.append(f"opened {channel}")
+
+    def channel_emptied(self, channel: str) -> None:
+        self.events.append(f"emptied {channel}")
+
+
+def make_hub(watcher: ServerObserver | None = None, limits: HistoryLimits | None = None) -> Hub:
+    numbers = itertools.count(1)
+    return Hub(
+        limits=limits or HistoryLimits(), new_epoch=lambda: f"e{next(numbers)}", observer=watcher or ServerObserver()
+    )
+
+
+def offsets(reader: Reader) -> list[int]:
+    return [message.offset for message in reader.got]
+
+
+# -- one by one ------------------------------------------------------------------------------------------------------
+
+
+def test_a_message_reaches_the_exact_channel_only() -> None:  # S19
+    hub, one, two = make_hub(), Reader(), Reader()
+    hub.subscribe(one, "a:x=1", None, 0)
+    hub.subscribe(two, "a:x=2", None, 0)
+    hub.publish("a:x=1", '{"é":1}', "u1", 0)
+    assert one.got == [Message("a:x=1", 1, {"é": 1}, "u1")]
+    assert two.got == []
+
+
+def test_the_publisher_gets_its_own_message_once_and_marked() -> None:  # P5
+    hub, me, other = make_hub(), Reader(), Reader()
+    hub.subscribe(me, "a", None, 0)
+    hub.subscribe(other, "a", None, 0)
+    hub.publish("a", '"é"', "u1", 0, publisher=me)
+    assert [message.own for message in me.got] == [True]
+    assert [message.own for message in other.got] == [False]
+
+
+def test_a_publisher_needs_no_subscription() -> None:  # P6
+    hub, me, other = make_hub(), Reader(), Reader()
+    hub.subscribe(other, "a", None, 0)
+    hub.publish("a", "1", "u1", 0, publisher=me)
+    assert (me.got, offsets(other)) == ([], [1])
+
+
+def test_subscribing_twice_is_one_subscription() -> None:  # S5
+    hub, reader = make_hub(), Reader()
+    hub.subscribe(reader, "a", None, 0)
+    hub.publish("a", "1", None, 0)
+    again = hub.subscribe(reader, "a", None, 0)
+    assert (again.epoch, again.offset, again.recovered) == ("e1", 1, None)
+    hub.publish("a", "2", None, 0)
+    assert offsets(reader) == [1, 2]
+    hub.unsubscribe(reader, "a", 0)
+    hub.publish("a", "3", None, 0)
+    assert offsets(reader) == [1, 2]
+
+
+def test_first_and_last_subscriber_are_told_exactly_once() -> None:  # V8
+    watcher = Watcher()
+    hub, one, two = make_hub(watcher), Reader(), Reader()
+    hub.unsubscribe(one, "a", 0)
+    hub.remove(one, 0)
+    assert watcher.events == []
+    hub.subscribe(one, "a", None, 0)
+    hub.subscribe(two, "a", None, 0)
+    hub.subscribe(one, "a", None, 0)
+    assert watcher.events == ["opened a"]
+    hub.unsubscribe(two, "a", 0)
+    hub.unsubscribe(two, "a", 0)
+    assert watcher.events == ["opened a"]
+    hub.remove(one, 0)
+    hub.remove(one, 0)
+    assert watcher.events == ["opened a", "emptied a"]
+
+
+def test_a_reader_that_leaves_during_delivery_disturbs_nobody() -> None:  # V4
+    hub, last = make_hub(), Reader()
+
+    class Leaver(Reader):
+        def deliver(self, frame: str, size: int, /) -> None:
+            super().deliver(frame, size)
+            hub.remove(self, 0)
+
+    leavers = [Leaver() for _ in range(5)]
+    for leaver in leavers:
+        for channel in ("a", "b", "c"):
+            hub.subscribe(leaver, channel, None, 0)
+    hub.subscribe(last, "a", None, 0)
+    hub.publish("a", "1", None, 0)
+    assert [offsets(leaver) for leaver in leavers] == [[1]] * 5
+    assert offsets(last) == [1]
+    assert hub.statistics().subscriptions == 1
+
+
+def test_what_nobody_can_resume_is_not_kept() -> None:
+    hub, reader = make_hub(limits=HistoryLimits(age=10)), Reader()
+    for number in range(100):
+        hub.publish(f"a:n={number}", "1", None, 0)
+    assert hub.statistics() == HubStatistics(0, 0, 0, 0, 0)
+    hub.subscribe(reader, "a", None, 0)
+    hub.unsubscribe(reader, "a", 0)
+    hub.publish("a", "1", None, 9)
+    assert (hub.statistics().idle_channels, hub.statistics().history_messages) == (1, 1)
+    hub.publish("b", "1", None, 10)
+    assert hub.statistics() == HubStatistics(0, 0, 0, 0, 0)
+
+
+def test_idle_channels_are_bounded() -> None:
+    hub, reader = make_hub(limits=HistoryLimits(idle_channels=3)), Reader()
+    positions: dict[str, tuple[str, int]] = {}
+    for number in range(5):
+        channel = f"a:n={number}"
+        answer = hub.subscribe(reader, channel, None, 0)
+        positions[channel] = (answer.epoch, answer.offset)
+        hub.unsubscribe(reader, channel, 0)
+    assert hub.statistics().idle_channels == 3
+    recovered = [hub.subscribe(reader, channel, since, 0).recovered for channel, since in positions.items()]
+    assert recovered == [False, False, True, True, True]
+
+
+def test_history_is_bounded_in_bytes() -> None:
+    hub, reader = make_hub(limits=HistoryLimits(size=1000)), Reader()
+    answer = hub.subscribe(reader, "a", None, 0)
+    for _ in range(50):
+        hub.publish("a", f'"{"é" * 100}"', None, 0)
+    assert 500 < hub.statistics().history_size <= 1000
+    assert hub.subscribe(Reader(), "a", (answer.epoch, 0), 0).recovered is False
+    assert hub.subscribe(Reader(), "a", (answer.epoch, 48), 0).recovered is True
+
+
+# -- against the model -----------------------------------------------------------------------------------------------
+
+_LIMITS = HistoryLimits(messages=4, age=20.0, idle_channels=2)
+_CHANNELS = ("a", "b", "c")
+
+
+@dataclass
+class _Client:
+    """What one reader is owed, and where it stands."""
+
+    reader: Reader = field(default_factory=Reader)
+    owed: list[tuple[str, int, str]] = field(default_factory=list[tuple[str, int, str]])
+    positions: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    subscribed: set[str] = field(default_factory=set[str])
+
+
+class HubMachine(RuleBasedStateMachine):
+    """The hub does what a model with unlimited memory says: exact deliveries, and replay that is complete or refused.
+
+    Kills: replay off by one at either end, a partial replay when the ring has overflowed, an epoch reused after a
+    channel was forgotten, a ring that is never trimmed by age, a stale snapshot of the subscribers.
+    """
+
+    @initialize()
+    def start(self) -> None:
+        self.now = 0.0
+        self.hub = make_hub(limits=_LIMITS)
+        self.clients = [_Client() for _ in range(3)]
+        self.published: dict[str, list[tuple[int, str, float]]] = {}
+        self.serial = 0
+
+    @rule(seconds=st.floats(0, 15))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule(client=st.integers(0, 2), channel=st.sampled_from(_CHANNELS), resume=st.booleans())
+    def subscribe(self, client: int, channel: str, resume: bool) -> None:
+        who = self.clients[client]
+        if channel in who.subscribed:
+            return
+        since = who.positions.get(channel) if resume else None
+        answer = self.hub.subscribe(who.reader, channel, since, self.now)
+        who.subscribed.add(channel)
+        life = self.published.setdefault(answer.epoch, [])
+        assert answer.offset == len(life)
+        if since is None:
+            assert (answer.recovered, list(answer.missed)) == (None, [])
+        elif answer.recovered:
+            assert since[0] == answer.epoch
+            missed = [
+                parse_server_frame(f'{{"type":"message","channel":"{channel}",{body}}}') for body in answer.missed
+            ]
+            truth = [Message(channel, offset, text) for offset, text, _ in life[since[1] :]]
+            assert missed == truth
+        else:
+            assert list(answer.missed) == []
+            if since[0] == answer.epoch:
+                gone = life[since[1] :]
+                assert len(gone) > _LIMITS.messages or gone[0][2] + _LIMITS.age <= self.now
+        who.positions[channel] = (answer.epoch, answer.offset)
+
+    @rule(client=st.integers(0, 2), channel=st.sampled_from(_CHANNELS))
+    def unsubscribe(self, client: int, channel: str) -> None:
+        who = self.clients[client]
+        who.subscribed.discard(channel)
+        self.hub.unsubscribe(who.reader, channel, self.now)
+
+    @rule(client=st.integers(0, 2))
+    def disconnect(self, client: int) -> None:
+        who = self.clients[client]
+        who.subscribed.clear()
+        self.hub.remove(who.reader, self.now)
+
+    @rule(channel=st.sampled_from(_CHANNELS), times=st.integers(1, 6))
+    def publish(self, channel: str, times: int) -> None:
+        for _ in range(times):
+            self.serial += 1
+            epochs = {who.positions[channel][0] for who in self.clients if channel in who.subscribed}
+            assert len(epochs) <= 1  # everybody on a channel is in the same life of it
+            self.hub.publish(channel, f'"{self.serial}"', None, self.now)
+            for epoch in epochs:
+                life = self.published[epoch]
+                life.append((len(life) + 1, str(self.serial), self.now))
+                for who in self.clients:
+                    if channel in who.subscribed:
+                        who.positions[channel] = (epoch, len(life))
+                        who.owed.append((channel, len(life), str(self.serial)))
+            if not epochs:
+                self._publish_idle(channel)
+
+    def _publish_idle(self, channel: str) -> None:
+        """Nobody listens; whether the stream still lives shows in the epoch that the next subscriber gets."""
+        probe = Reader()
+        answer = self.hub.subscribe(probe, channel, None, self.now)
+        self.hub.remove(probe, self.now)
+        life = self.published.setdefault(answer.epoch, [])
+        if answer.offset == len(life) + 1:
+            life.append((answer.offset, str(self.serial), self.now))
+        assert answer.offset == len(life)
+
+    @invariant()
+    def everybody_got_exactly_what_they_were_owed(self) -> None:
+        for who in getattr(self, "clients", []):
+            assert [(m.channel, m.offset, m.data) for m in who.reader.got] == who.owed
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        if not hasattr(self, "hub"):
+            return
+        numbers = self.hub.statistics()
+        assert numbers.idle_channels <= _LIMITS.idle_channels
+        assert numbers.history_messages <= len(_CHANNELS) * _LIMITS.messages
+        assert numbers.subscriptions == sum(len(who.subscribed) for who in self.clients)
+
+
+TestHubMachine = HubMachine.TestCase
+TestHubMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

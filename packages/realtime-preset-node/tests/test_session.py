@@ -1,0 +1,512 @@
+"""The server's side of one connection, without a loop: frames in, operations and frames out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from realtime_preset_node import CloseCode, HistoryLimits
+from realtime_preset_node._hub import Hub
+from realtime_preset_node._session import (
+    AdmitPublish,
+    AdmitSubscribe,
+    Authenticate,
+    Operation,
+    Outcome,
+    Session,
+)
+from realtime_preset_node._settings import SessionSettings
+from tanstack_realtime._errors import AuthenticationError, ChannelDeniedError, PublishError
+from tanstack_realtime._keys import parse_channel
+from tanstack_realtime.server import Permissions, Publication, ServerObserver
+
+GRANTED = Permissions(subscribe=True, publish=True)
+
+
+class Outbox:
+    def __init__(self) -> None:
+        self.frames: list[dict[str, Any]] = []
+
+    def deliver(self, frame: str, size: int, /) -> None:
+        assert size == len(frame.encode())
+        self.frames.append(json.loads(frame))
+
+    def take(self) -> list[dict[str, Any]]:
+        frames, self.frames = self.frames, []
+        return frames
+
+
+class Watcher(ServerObserver):
+    def __init__(self) -> None:
+        self.events: list[tuple[str, ...]] = []
+
+    def connected(self, connection_id: str, user_id: str) -> None:
+        self.events.append(("connected", connection_id, user_id))
+
+    def disconnected(self, connection_id: str, user_id: str, code: int) -> None:
+        self.events.append(("disconnected", connection_id, user_id, str(code)))
+
+
+class Harness:
+    """A session, its hub, and a clock."""
+
+    def __init__(self, hub: Hub | None = None, **options: Any) -> None:
+        self.now = 0.0
+        self.out = Outbox()
+        self.watcher = Watcher()
+        self.hub = hub or Hub(limits=HistoryLimits(), new_epoch=lambda: "e1", observer=ServerObserver())
+        self.session = Session(
+            connection_id="c1",
+            hub=self.hub,
+            outbox=self.out,
+            settings=SessionSettings(**options),
+            observer=self.watcher,
+            now=0.0,
+        )
+
+    def send(self, **frame: Any) -> None:
+        self.session.receive(json.dumps(frame), self.now)
+
+    def operation(self) -> Operation | None:
+        return self.session.next_operation()
+
+    def complete(self, outcome: Outcome) -> list[dict[str, Any]]:
+        self.session.complete(outcome, self.now)
+        return self.out.take()
+
+    def after(self, seconds: float) -> list[dict[str, Any]]:
+        self.now += seconds
+        self.session.tick(self.now)
+        return self.out.take()
+
+    def open(self) -> Harness:
+        self.send(type="hello", versions=[1])
+        assert self.operation() == Authenticate(None)
+        assert [frame["type"] for frame in self.complete("u1")] == ["welcome"]
+        return self
+
+    def subscribe(self, channel: str, permissions: Permissions = GRANTED) -> list[dict[str, Any]]:
+        self.send(type="subscribe", id=1, channel=channel)
+        assert self.operation() == AdmitSubscribe("u1", channel)
+        return self.complete((parse_channel(channel), permissions))
+
+
+def publication(channel: str, data: Any, user_id: str | None = "u1") -> Publication:
+    return Publication(parse_channel(channel), data, json.dumps(data), user_id)
+
+
+UNAVAILABLE = ChannelDeniedError("x", code="unavailable", reason="try again", retryable=True)
+DENIED = ChannelDeniedError("x", code="denied", reason="not a member")
+
+
+# -- hello -----------------------------------------------------------------------------------------------------------
+
+
+def test_hello_is_answered_once_the_user_is_known() -> None:  # C13
+    h = Harness(heartbeat=25.0, timeout=10.0, max_message_bytes=1000)
+    h.send(type="hello", versions=[7, 1], token="secret", client="laptop")
+    assert h.operation() == Authenticate("secret")
+    assert h.out.take() == []
+    assert h.watcher.events == []
+    assert h.complete("u1") == [
+        {
+            "type": "welcome",
+            "version": 1,
+            "connection": "c1",
+            "user": "u1",
+            "preset": "node",
+            "heartbeat": 25.0,
+            "timeout": 10.0,
+            "max_message_bytes": 1000,
+        }
+    ]
+    assert h.watcher.events == [("connected", "c1", "u1")]
+    assert h.session.closing is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (AuthenticationError("x", reason="not signed in"), CloseCode.UNAUTHENTICATED),
+        (AuthenticationError("x", code="unavailable", reason="later", retryable=True), CloseCode.UNAVAILABLE),
+    ],
+)
+def test_a_refused_identity_closes_with_a_code_that_says_whether_to_retry(  # C12, V5
+    error: AuthenticationError, code: int
+) -> None:
+    h = Harness()
+    h.send(type="hello", versions=[1])
+    h.operation()
+    assert h.complete(error) == []
+    assert h.session.closing is not None
+    assert (h.session.closing.code, h.session.closing.reason) == (code, error.reason)
+    h.session.end(code, 0)
+    assert h.watcher.events == []
+
+
+def test_an_unknown_version_is_refused_with_the_known_ones() -> None:
+    h = Harness()
+    h.send(type="hello", versions=[2, 3])
+    assert h.operation() is None
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.UNSUPPORTED_VERSION
+    assert "[1]" in h.session.closing.reason
+
+
+@pytest.mark.parametrize(
+    "text", ['{"type":"subscribe","id":1,"channel":"a"}', "nonsense", '{"type":"new"}', '{"type":"hello"}']
+)
+def test_the_first_frame_must_be_hello(text: str) -> None:
+    h = Harness()
+    h.session.receive(text, 0)
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.PROTOCOL_ERROR
+
+
+def test_a_connection_without_hello_ends_in_time() -> None:  # V7
+    h = Harness(hello_timeout=10.0)
+    assert h.session.deadline == 10.0
+    h.send(type="ping", id=1)  # does not buy time
+    h.after(9.9)
+    assert h.session.closing is None
+    h.after(0.1)
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.SILENT
+
+
+def test_frames_behind_the_hello_wait_for_it() -> None:  # V1
+    h = Harness()
+    h.send(type="hello", versions=[1])
+    h.send(type="subscribe", id=1, channel="a")
+    assert h.operation() == Authenticate(None)
+    h.send(type="publish", id=2, channel="a", data=1)
+    assert h.operation() is None
+    h.complete("u1")
+    assert h.operation() == AdmitSubscribe("u1", "a")
+
+
+def test_a_second_hello_is_an_error_and_changes_nobody() -> None:
+    h = Harness().open()
+    h.send(type="hello", versions=[1], token="other")
+    assert h.operation() is None
+    assert [(frame["type"], frame["code"]) for frame in h.out.take()] == [("error", "bad_frame")]
+    assert (h.session.user_id, h.session.closing) == ("u1", None)
+
+
+# -- order -----------------------------------------------------------------------------------------------------------
+
+
+def test_frames_keep_their_order_while_authorize_is_awaited() -> None:  # V1
+    h = Harness().open()
+    h.send(type="subscribe", id=1, channel="a")
+    h.send(type="unsubscribe", id=2, channel="a")
+    h.send(type="subscribe", id=3, channel="a")
+    h.send(type="publish", id=4, channel="a", data="x")
+    assert h.operation() == AdmitSubscribe("u1", "a")
+    assert h.operation() is None
+    assert h.out.take() == []
+    assert [f["id"] for f in h.complete((parse_channel("a"), GRANTED))] == [1]
+    assert h.operation() == AdmitSubscribe("u1", "a")
+    assert [(f["type"], f["id"]) for f in h.out.take()] == [("ok", 2)]
+    assert [f["id"] for f in h.complete((parse_channel("a"), GRANTED))] == [3]
+    assert h.operation() == AdmitPublish("u1", "a", "x")
+    frames = h.complete(publication("a", "x"))
+    assert [(f["type"], f.get("own")) for f in frames] == [("message", True), ("ok", None)]
+
+
+def test_a_ping_overtakes_what_waits() -> None:  # C14
+    h = Harness().open()
+    h.send(type="subscribe", id=1, channel="a")
+    h.operation()
+    h.send(type="ping", id=2)
+    assert h.out.take() == [{"type": "pong", "id": 2}]
+
+
+def test_waiting_frames_are_bounded() -> None:  # A17
+    h = Harness(inbox=3).open()
+    h.send(type="subscribe", id=1, channel="a")
+    h.operation()
+    for number in range(3):
+        assert not h.session.inbox_full
+        h.send(type="publish", id=number, channel="a", data=1)
+    assert h.session.inbox_full
+    h.send(type="publish", id=9, channel="a", data=1)
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.TOO_MANY_FRAMES
+
+
+# -- requests --------------------------------------------------------------------------------------------------------
+
+
+def test_subscribe_is_acknowledged_with_the_position() -> None:  # S21
+    h = Harness().open()
+    assert h.subscribe("a") == [{"type": "subscribed", "id": 1, "channel": "a", "epoch": "e1", "offset": 0}]
+    h.hub.publish("a", "1", "u2", 0)
+    assert h.out.take() == [{"type": "message", "channel": "a", "offset": 1, "data": 1, "user": "u2"}]
+    h.send(type="subscribe", id=2, channel="a", since={"epoch": "e1", "offset": 0})
+    h.operation()
+    assert h.complete((parse_channel("a"), GRANTED)) == [
+        {
+            "type": "subscribed",
+            "id": 2,
+            "channel": "a",
+            "epoch": "e1",
+            "offset": 1,
+            "recovered": True,
+            "missed": [{"offset": 1, "data": 1, "user": "u2"}],
+        }
+    ]
+
+
+def test_a_refused_subscribe_is_told_and_delivers_nothing() -> None:  # S15, S17
+    for error in (DENIED, UNAVAILABLE):
+        h = Harness().open()
+        h.send(type="subscribe", id=1, channel="a")
+        h.operation()
+        reply = {"type": "error", "id": 1, "code": error.code, "reason": error.reason, "retryable": error.retryable}
+        assert h.complete(error) == [reply]
+        h.hub.publish("a", "1", None, 0)
+        assert h.out.take() == []
+        assert h.session.closing is None
+
+
+def test_a_refused_second_subscribe_ends_the_first() -> None:
+    h = Harness().open()
+    h.subscribe("a")
+    h.send(type="subscribe", id=2, channel="a")
+    h.operation()
+    h.complete(DENIED)
+    h.hub.publish("a", "1", None, 0)
+    assert h.out.take() == []
+
+
+def test_unsubscribe_stops_the_channel_and_is_idempotent() -> None:  # V8
+    h = Harness().open()
+    h.subscribe("a")
+    for number in (2, 3):
+        h.send(type="unsubscribe", id=number, channel="a")
+    h.send(type="unsubscribe", id=4, channel="never subscribed, not even a channel")
+    assert h.operation() is None
+    assert h.out.take() == [{"type": "ok", "id": number} for number in (2, 3, 4)]
+    h.hub.publish("a", "1", None, 0)
+    assert h.out.take() == []
+
+
+def test_a_publish_needs_no_subscription() -> None:  # P6
+    h = Harness().open()
+    h.send(type="publish", id=1, channel="a", data=None)
+    assert h.operation() == AdmitPublish("u1", "a", None)
+    assert h.complete(publication("a", None)) == [{"type": "ok", "id": 1}]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DENIED, PublishError("x", code="rejected", reason="rude"), PublishError("x", code="too_large", reason="big")],
+)
+def test_a_refused_publish_is_told_to_the_publisher(error: PublishError) -> None:  # P3, P8
+    h = Harness().open()
+    h.subscribe("a")
+    h.send(type="publish", id=2, channel="a", data=1)
+    h.operation()
+    reply = {"type": "error", "id": 2, "code": error.code, "reason": error.reason, "retryable": False}
+    assert h.complete(error) == [reply]
+
+
+# -- bad frames ------------------------------------------------------------------------------------------------------
+
+
+def test_bad_frames_are_answered_in_order_without_closing() -> None:  # S14
+    h = Harness().open()
+    h.send(type="subscribe", id=1, channel="a")
+    h.session.receive("{", 0)
+    h.send(type="publish", id=2, channel=7, data=1)
+    h.send(type="from.the.future")
+    h.send(type="from.the.future", id=3)
+    h.operation()
+    assert h.out.take() == []
+    h.complete((parse_channel("a"), GRANTED))
+    assert h.operation() is None
+    assert [(f["type"], f.get("id"), f["code"]) for f in h.out.take()] == [
+        ("error", None, "bad_frame"),
+        ("error", 2, "bad_frame"),
+        ("error", 3, "unsupported"),
+    ]
+    assert h.session.closing is None
+
+
+@pytest.mark.parametrize("character", ["x", "é", "\ud800"])
+def test_an_oversized_frame_is_answered_without_being_parsed(character: str) -> None:  # S14, A17
+    h = Harness(max_message_bytes=1000).open()
+    h.session.receive('"' + character * 3000, 0)
+    assert h.operation() is None
+    (error,) = h.out.take()
+    assert (error["code"], "2024 bytes" in error["reason"], h.session.closing) == ("bad_frame", True, None)
+
+
+# -- liveness --------------------------------------------------------------------------------------------------------
+
+
+def test_a_silent_client_is_pinged_and_then_given_up() -> None:  # C14
+    h = Harness(heartbeat=25.0, timeout=10.0).open()
+    assert h.session.deadline == 25.0
+    assert h.after(25.0) == [{"type": "ping"}]
+    assert h.session.deadline == 35.0
+    assert h.after(5.0) == []
+    h.send(type="pong")
+    assert h.session.deadline == 55.0
+    assert h.after(25.0) == [{"type": "ping"}]
+    h.after(10.0)
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.SILENT
+
+
+def test_a_client_that_talks_is_not_pinged() -> None:
+    h = Harness(heartbeat=25.0).open()
+    for _ in range(10):
+        assert h.after(20.0) == []
+        h.session.receive("broken", h.now)
+        h.operation()
+        h.out.take()
+
+
+# -- leases ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_expired_grant_is_asked_again_and_ends_when_denied() -> None:  # A5
+    h = Harness().open()
+    h.subscribe("a", Permissions(subscribe=True, expires_in=20))
+    assert h.session.deadline == 20.0
+    h.after(19.0)
+    assert h.operation() is None
+    h.after(1.0)
+    assert h.operation() == AdmitSubscribe("u1", "a")
+    assert h.complete((parse_channel("a"), Permissions(subscribe=True, expires_in=20))) == []
+    h.send(type="ping")
+    h.after(20.0)
+    assert h.operation() == AdmitSubscribe("u1", "a")
+    assert h.complete(DENIED)[-1] == {"type": "revoked", "channel": "a", "code": "denied", "reason": "not a member"}
+    h.hub.publish("a", "1", None, h.now)
+    assert h.out.take() == []
+
+
+def test_a_database_that_is_away_does_not_revoke_at_once_but_in_the_end() -> None:  # A5, S17
+    h = Harness(recheck=5.0).open()
+    h.subscribe("a", Permissions(subscribe=True, expires_in=20))
+    h.after(20.0)
+    for _ in range(10):
+        assert h.operation() == AdmitSubscribe("u1", "a")
+        assert h.complete(UNAVAILABLE) == []
+        h.send(type="pong")
+        h.after(5.0)
+    h.operation()
+    assert [f["type"] for f in h.complete(UNAVAILABLE)] == ["revoked"]
+
+
+def test_a_subscription_that_ended_is_not_asked_about() -> None:
+    h = Harness().open()
+    h.subscribe("a", Permissions(subscribe=True, expires_in=20))
+    h.after(20.0)
+    h.send(type="unsubscribe", id=5, channel="a")
+    assert h.operation() == AdmitSubscribe("u1", "a")  # was in the line first
+    h.complete((parse_channel("a"), Permissions(subscribe=True, expires_in=20)))
+    assert h.operation() is None
+    h.after(100.0)
+    assert h.operation() is None
+
+
+# -- end -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_end_cleans_up_once() -> None:  # V4, V7
+    h = Harness().open()
+    for channel in ("a", "b", "c"):
+        h.subscribe(channel)
+    h.send(type="publish", id=9, channel="a", data=1)
+    assert isinstance(h.operation(), AdmitPublish)
+    h.session.end(1001, 0)
+    h.session.end(1006, 0)
+    assert h.watcher.events == [("connected", "c1", "u1"), ("disconnected", "c1", "u1", "1001")]
+    assert h.hub.statistics().subscriptions == 0
+    h.session.complete(publication("a", 1), 0)
+    h.send(type="ping", id=1)
+    h.session.tick(1e9)
+    assert (h.out.take(), h.operation(), h.session.deadline) == ([], None, None)
+
+
+@given(
+    st.lists(st.text(max_size=20) | st.sampled_from(['{"type":"ping"}', '{"type":"subscribe","id":1,"channel":"a"}']))
+)
+def test_a_stranger_neither_crashes_the_session_nor_makes_it_grow(texts: list[str]) -> None:  # S14, A17
+    """Kills: an unbounded inbox, and a parser exception that reaches the shell."""
+    h = Harness(inbox=4).open()
+    for text in texts:
+        h.session.receive(text, 0)
+        assert len(h.session._inbox) <= 4
+        while (operation := h.operation()) is not None:
+            assert isinstance(operation, AdmitSubscribe)
+            h.complete(DENIED)
+    assert h.session.closing is None
+    assert h.hub.statistics().subscriptions == 0
+
+
+class SessionMachine(RuleBasedStateMachine):
+    """Every request gets exactly one answer, in the order of the requests, whatever the gate says and when.
+
+    Kills: a reply that overtakes another, a request lost behind a refused one, an operation started while one runs.
+    """
+
+    @initialize()
+    def start(self) -> None:
+        self.h = Harness(inbox=1000).open()
+        self.asked: list[int] = []
+        self.answered: list[int] = []
+        self.running: Operation | None = None
+
+    @rule(kind=st.sampled_from(["subscribe", "unsubscribe", "publish", "unknown"]), channel=st.sampled_from("ab"))
+    def request(self, kind: str, channel: str) -> None:
+        number = len(self.asked)
+        self.asked.append(number)
+        self.h.send(type=kind, id=number, channel=channel, data=number)
+
+    @rule()
+    def step(self) -> None:
+        operation = self.h.operation()
+        assert operation is None or self.running is None
+        self.running = operation or self.running
+
+    @rule(granted=st.booleans())
+    def answer(self, granted: bool) -> None:
+        operation, self.running = self.running, None
+        if isinstance(operation, AdmitSubscribe):
+            self.h.session.complete((parse_channel(operation.channel), GRANTED) if granted else DENIED, self.h.now)
+        elif isinstance(operation, AdmitPublish):
+            self.h.session.complete(publication(operation.channel, operation.data) if granted else DENIED, self.h.now)
+
+    @rule(seconds=st.floats(0, 5))
+    def wait(self, seconds: float) -> None:
+        self.h.now += seconds
+        self.h.session.tick(self.h.now)
+        self.h.session.receive('{"type":"pong"}', self.h.now)
+
+    @invariant()
+    def answers_keep_the_order_of_the_requests(self) -> None:
+        if hasattr(self, "h"):
+            self.answered += [frame["id"] for frame in self.h.out.take() if "id" in frame]
+            assert self.answered == self.asked[: len(self.answered)]
+
+    def teardown(self) -> None:
+        if hasattr(self, "h"):
+            while self.running is not None or self.h.session._inbox:
+                self.step()
+                self.answer(granted=True)
+            self.answers_keep_the_order_of_the_requests()
+            assert self.answered == self.asked
+
+
+TestSessionMachine = SessionMachine.TestCase
+TestSessionMachine.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
