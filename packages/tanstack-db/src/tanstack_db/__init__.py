@@ -4,9 +4,9 @@ Layers, each using only those below it:
 
 =====================  =================================================================================================
 ``_options``           recipes: `collection_options`, `local_only_collection_options`
-``_collection``        `Collection`: reads, optimistic writes, life cycle, the hooks for other collection types
+``_collection``        `Collection`: reads, optimistic writes; ``_core`` has the hooks for other collection types
 ``_client``            `DbClient`: one user's collections and tasks; `transact`, `transaction`, sessions
-``_transaction``       `Transaction`, `Tx`: pending, persisting, completed or failed
+``_transaction``       `Transaction`, `Tx`: pending, persisting, completed or failed; ``_work`` is their state machine
 ``_sync``              the contract with a collection's source; ``_demand`` adds subsets, ``_lifecycle`` statuses
 ``_overlay``           visible rows: synced ones with optimistic ones on top; ``_subscription`` tells who hears of them
 ``_rows``              rows of any class: columns, copies, JSON forms
@@ -25,8 +25,9 @@ from ._client import (
     transact,
     transaction,
 )
-from ._collection import Collection, CollectionEvent
+from ._collection import Collection
 from ._config import CollectionConfig, DeleteHandler, Handler
+from ._core import CollectionEvent
 from ._errors import (
     CollectionStateError,
     DbError,

@@ -19,7 +19,8 @@ from typing_extensions import TypeVar
 
 from ._batch import Scheduler
 from ._errors import NoSessionError, UsageError
-from ._transaction import Persist, Tx, Work, require_loop, transaction_scope
+from ._transaction import Persist, Tx, require_loop, scope
+from ._work import Work
 
 if TYPE_CHECKING:
     from ._collection import Collection
@@ -128,13 +129,13 @@ class DbClient:
         Do not await inside: what other tasks write meanwhile would wait for this block as well. What subscribers raise
         goes to `on_error`.
         """
-        scope = self.scheduler.batch()
-        scope.__enter__()
+        block = self.scheduler.batch()
+        block.__enter__()
         try:
             yield
         finally:
             try:
-                scope.__exit__(None, None, None)
+                block.__exit__(None, None, None)
             except ExceptionGroup as group:
                 for error in group.exceptions:
                     self.report(error)
@@ -156,7 +157,7 @@ class DbClient:
     ) -> AbstractContextManager[Tx]:
         """Like the function `transaction`, for this client."""
         require_loop("transaction")
-        return transaction_scope(self.create_transaction(server_fn, optimistic=optimistic, metadata=metadata))
+        return scope(self.create_transaction(server_fn, optimistic=optimistic, metadata=metadata))
 
     def transact(
         self,
@@ -271,7 +272,7 @@ class DbClient:
         """A transaction began."""
         self._open[work] = None
 
-    def transactions_on(self, collection: Collection[Any, Any]) -> list[Work]:
+    def transactions_on(self, collection: object) -> list[Work]:
         """Return the open transactions that change rows of a collection."""
         return [work for work in self._open if work.touches(collection)]
 

@@ -13,7 +13,7 @@ from ._relation import LoadSubset
 from ._sync import SyncRun
 
 if TYPE_CHECKING:
-    from ._collection import Collection
+    from ._core import CollectionCore
 
 __all__ = ["CollectionLease", "Demand", "Demands"]
 
@@ -124,7 +124,9 @@ class Demands:
 class CollectionLease:
     """A `Lease` on a collection, or on one demand of it."""
 
-    def __init__(self, collection: Collection[Any, Any], demand: Demand | None, on_status: Callable[[], None]) -> None:
+    def __init__(
+        self, collection: CollectionCore[Any, Any], demand: Demand | None, on_status: Callable[[], None]
+    ) -> None:
         self._collection = collection
         self._demand = demand
         self._on_status = on_status

@@ -1,7 +1,7 @@
 """Rows of any kind: pydantic models, dataclasses, attrs classes, msgspec structs, TypedDicts and plain dicts.
 
 Everything else in the package treats a row as an opaque, immutable value and asks here for its columns, for a copy with
-other fields, and for its JSON form. A library is touched only where its own class proves that the application has
+other values, and for its JSON form. A library is touched only where its own class proves that the application has
 imported it already; cattrs is imported at the first `from_plain` of a class that has no parser of its own.
 """
 
@@ -18,7 +18,7 @@ import sys
 import types
 import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Protocol, TypeVar, cast
 
@@ -64,7 +64,7 @@ def columns(schema: type | None) -> frozenset[str] | None:
 
 def fields(row: object) -> Mapping[str, Any]:
     """Return the row's columns and values."""
-    return _kind(type(row)).fields(row)
+    return _kind_of(row).fields(row)
 
 
 def get(row: object, column: str) -> Any:
@@ -74,9 +74,9 @@ def get(row: object, column: str) -> Any:
         SchemaError: the row has no such column.
     """
     try:
-        return cast("Mapping[str, Any]", row)[column] if isinstance(row, Mapping) else getattr(row, column)
+        return _items(row)[column] if isinstance(row, Mapping) else getattr(row, column)
     except (KeyError, AttributeError):
-        names = fields(row)
+        names = _kind_of(cast("Any", row)).fields(row)
         raise SchemaError(f"a row has no column {column!r}{did_you_mean(column, names)}") from None
 
 
@@ -89,7 +89,7 @@ def replace(row: T, values: Mapping[str, Any]) -> T:
     if not values:
         return row
     try:
-        return cast("T", _kind(type(row)).replace(row, values))
+        return cast("T", _kind_of(row).replace(row, values))
     except SchemaError:
         raise
     except Exception as error:
@@ -155,7 +155,7 @@ def to_plain(row: object) -> dict[str, Any]:
     Raises:
         SchemaError: a value that has no JSON form.
     """
-    return _kind(type(row)).to_plain(row)
+    return _kind_of(row).to_plain(row)
 
 
 def from_plain(data: Mapping[str, Any], schema: type | None) -> Any:
@@ -175,14 +175,43 @@ def from_plain(data: Mapping[str, Any], schema: type | None) -> Any:
     except SchemaError:
         raise
     except Exception as error:
-        raise SchemaError(f"not a valid {schema.__name__}: {_explain(error)}") from error
+        raise SchemaError(f"not a valid {schema.__name__}: {_explained(error)}") from error
+
+
+def completed(shown: Any, answer: object, schema: type | None) -> Any:
+    """Return the row that a server's answer means.
+
+    Args:
+        shown: the row as it was sent.
+        answer: the whole row, or a mapping with some of its columns, in Python or in JSON form.
+        schema: the schema, or None.
+
+    Raises:
+        SchemaError: the answer is no row.
+    """
+    if isinstance(answer, Mapping):
+        columns_of = _items(answer)
+        if not isinstance(shown, Mapping):
+            return from_plain({**to_plain(shown), **columns_of}, schema or type(shown))
+        answer = {**_items(shown), **columns_of}
+    check(answer, schema)
+    return answer
+
+
+def copied(row: T) -> T:
+    """Return a deep copy that the application may change without touching the row that is shown."""
+    return copy.deepcopy(row)
 
 
 # -- kinds -------------------------------------------------------------------------------------------------------------
 
 
+def _kind_of(row: object) -> _Kind:
+    return _kind(cast("Any", type(row)))
+
+
 @cache
-def _kind(cls: type) -> _Kind:
+def _kind(cls: Any) -> _Kind:
     if typing_extensions.is_typeddict(cls):
         return _TypedDicts()
     if issubclass(cls, Mapping):
@@ -244,7 +273,7 @@ class _TypedDicts(_Dicts):
 
     def from_plain(self, data: Mapping[str, Any], cls: type, /) -> Any:
         known = cast("frozenset[str]", self.columns(cls))
-        return _strict().structure({name: value for name, value in data.items() if name in known}, cls)
+        return _structured({name: value for name, value in data.items() if name in known}, cls)
 
 
 class _Dataclasses:
@@ -264,7 +293,7 @@ class _Dataclasses:
         return {name: _plain(value) for name, value in self.fields(row).items()}
 
     def from_plain(self, data: Mapping[str, Any], cls: type, /) -> Any:
-        return _strict().structure(data, cls)
+        return _structured(data, cls)
 
 
 class _Attrs(_Dataclasses):
@@ -272,7 +301,7 @@ class _Attrs(_Dataclasses):
         return frozenset(attribute.name for attribute in cast("Any", cls).__attrs_attrs__)
 
     def fields(self, row: Any, /) -> Mapping[str, Any]:
-        return {attribute.name: getattr(row, attribute.name) for attribute in type(row).__attrs_attrs__}
+        return {attribute.name: getattr(row, attribute.name) for attribute in row.__attrs_attrs__}
 
     def replace(self, row: Any, values: Mapping[str, Any], /) -> Any:
         return sys.modules["attr"].evolve(row, **values)
@@ -283,7 +312,7 @@ class _Msgspec(_Dataclasses):
         return frozenset(cast("Any", cls).__struct_fields__)
 
     def fields(self, row: Any, /) -> Mapping[str, Any]:
-        return {name: getattr(row, name) for name in type(row).__struct_fields__}
+        return {name: getattr(row, name) for name in row.__struct_fields__}
 
     def replace(self, row: Any, values: Mapping[str, Any], /) -> Any:
         return sys.modules["msgspec"].structs.replace(row, **values)
@@ -304,9 +333,9 @@ class _Pydantic:
         return dict(row)
 
     def replace(self, row: Any, values: Mapping[str, Any], /) -> Any:
-        model = type(row)
+        model = cast("Any", type(row))
         aliased = any(field.alias or field.validation_alias for field in model.model_fields.values())
-        options = {"by_alias": False, "by_name": True} if aliased else {}
+        options: dict[str, bool] = {"by_alias": False, "by_name": True} if aliased else {}
         return model.model_validate({**dict(row), **values}, strict=True, **options)
 
     def check(self, row: Any, cls: type, /) -> None:
@@ -324,17 +353,15 @@ class _Pydantic:
 
 
 def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, bool | str):
-        return value.value if isinstance(value, enum.Enum) else value
     if isinstance(value, enum.Enum):
         return _plain(value.value)
-    if isinstance(value, int | float):
+    if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
-        items = cast("Mapping[Any, Any]", value).items()
+        items = _items(value).items()
         return {name if isinstance(name, str) else str(_plain(name)): _plain(item) for name, item in items}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in cast("list[Any]", value)]
+        return [_plain(item) for item in cast("Any", value)]
     if isinstance(value, dt.datetime | dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, dt.timedelta):
@@ -346,19 +373,39 @@ def _plain(value: Any) -> Any:
     return to_plain(value)
 
 
+def _items(value: Any) -> Mapping[Any, Any]:
+    return cast("Mapping[Any, Any]", value)
+
+
 @cache
-def _hints(cls: type) -> Mapping[str, Any]:
+def _hints(cls: Any) -> Mapping[str, Any]:
+    if not typing_extensions.is_typeddict(cls) and issubclass(cls, Mapping):
+        return {}
     try:
         return typing_extensions.get_type_hints(cls)
     except Exception:  # noqa: BLE001 -- names that exist only for the type checker: nothing can be checked here
         return {}
 
 
+def _structured(data: Mapping[str, Any], cls: type) -> Any:
+    from ._structure import structure
+
+    return structure(data, cls)
+
+
+def _explained(error: Exception) -> str:
+    if type(error).__module__.startswith("cattrs"):
+        from ._structure import explain
+
+        return explain(error)
+    return str(error)
+
+
 def _check_types(values: Mapping[str, Any], cls: type) -> None:
-    hints = _hints(cls) if not issubclass(cls, Mapping) or typing_extensions.is_typeddict(cls) else {}
+    hints = _hints(cls)
     for name, value in values.items():
         if name in hints and not _fits(value, hints[name]):
-            hint = hints[name]
+            hint: Any = hints[name]
             wanted = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
             raise SchemaError(f"{cls.__name__}.{name} is a {wanted}, not {value!r}")
 
@@ -384,97 +431,3 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, plain)
     except TypeError:
         return True
-
-
-# -- strict structuring ------------------------------------------------------------------------------------------------
-
-
-def _explain(error: Exception) -> str:
-    if type(error).__module__.startswith("cattrs"):
-        return "; ".join(sys.modules["cattrs"].transform_error(error))
-    return str(error)
-
-
-def _exactly(kind: type) -> Callable[[Any, Any], Any]:
-    def structure(value: Any, _: Any) -> Any:
-        if not _fits(value, kind):
-            raise TypeError(f"expected {kind.__name__}, not {value!r}")
-        return float(value) if kind is float else value
-
-    return structure
-
-
-def _parsed(kind: type, parse: Callable[[Any], Any], *forms: type) -> Callable[[Any, Any], Any]:
-    def structure(value: Any, _: Any) -> Any:
-        # A datetime is a date, but not a value for a date column.
-        if type(value) is kind:
-            return value
-        if not isinstance(value, forms) or isinstance(value, bool):
-            raise TypeError(f"expected {kind.__name__}, not {value!r}")
-        return parse(value)
-
-    return structure
-
-
-def _member(value: Any, cls: Any) -> Any:
-    member = cls(value)
-    if value is not member and type(member.value) is not type(value):
-        raise TypeError(f"expected a value of {cls.__name__}, not {value!r}")
-    return member
-
-
-@cache
-def _strict() -> Any:
-    """A cattrs converter that refuses where its default would coerce."""
-    import cattrs
-    from cattrs.strategies import configure_union_passthrough
-
-    converter: Any = cattrs.Converter()
-    for kind in (str, int, float, bool):
-        converter.register_structure_hook(kind, _exactly(kind))
-    for kind, parse, forms in (
-        (dt.datetime, dt.datetime.fromisoformat, (str,)),
-        (dt.date, dt.date.fromisoformat, (str,)),
-        (dt.time, dt.time.fromisoformat, (str,)),
-        (dt.timedelta, lambda seconds: dt.timedelta(seconds=seconds), (int, float)),
-        (uuid.UUID, uuid.UUID, (str,)),
-        (decimal.Decimal, decimal.Decimal, (str, int)),
-        (bytes, lambda text: base64.b64decode(text, validate=True), (str,)),
-    ):
-        converter.register_structure_hook(kind, _parsed(kind, parse, *forms))
-    converter.register_structure_hook_func(lambda cls: isinstance(cls, type) and issubclass(cls, enum.Enum), _member)
-    configure_union_passthrough(str | int | float | bool | None, converter)
-    # cattrs iterates whatever it is given, so a string would become a list of letters.
-    converter.register_structure_hook_func(
-        lambda cls: (typing.get_origin(cls) or cls) in _SEQUENCES, lambda value, cls: _sequence(converter, value, cls)
-    )
-    return converter
-
-
-_SEQUENCES: Mapping[Any, type] = {
-    list: list,
-    set: set,
-    frozenset: frozenset,
-    tuple: tuple,
-    typing.get_origin(typing.Sequence[int]): list,
-    typing.get_origin(typing.AbstractSet[int]): frozenset,
-}
-
-
-def _sequence(converter: Any, value: Any, cls: Any) -> Any:
-    if not isinstance(value, list | tuple | set | frozenset):
-        raise TypeError(f"expected a list, not {value!r}")
-    items = cast("list[Any]", list(cast("Any", value)))
-    args = typing.get_args(cls)
-    make = _SEQUENCES[typing.get_origin(cls) or cls]
-    if make is tuple and args and args[-1] is not Ellipsis:
-        if len(items) != len(args):
-            raise TypeError(f"expected {len(args)} items, not {len(items)}")
-        return tuple(converter.structure(item, arg) for item, arg in zip(items, args, strict=True))
-    item_type = args[0] if args else Any
-    return make(converter.structure(item, item_type) for item in items)
-
-
-def copied(row: T) -> T:
-    """Return a deep copy that the application may change without touching the row that is shown."""
-    return copy.deepcopy(row)

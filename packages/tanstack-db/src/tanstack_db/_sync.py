@@ -214,13 +214,12 @@ class SyncContext(Generic[T, K]):
     def _merged(self, commit: Commit[T, K], row: T | Mapping[str, Any], key: K | None) -> tuple[T, K]:
         collection = self.collection
         schema = collection.schema
-        is_whole_class = not isinstance(row, Mapping)
         if key is None:
             try:
                 key = collection._key(cast("T", row))
             except SchemaError as error:
                 raise self._broken("update() with a mapping that does not hold the key; pass key=") from error
-        if is_whole_class:
+        if not isinstance(row, Mapping):
             return row, key
         values = cast("Mapping[str, Any]", row)
         old = self._staged(commit, key)
