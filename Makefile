@@ -1,0 +1,69 @@
+# Commands of the workspace. `make` alone lists them. Needs Python 3.11 or newer; uv is fetched where it is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+UV := $(or $(shell command -v uv 2>/dev/null),.bootstrap/bin/uv)
+BIN := .venv/bin
+JOBS ?= auto
+ARGS ?=
+
+CODE := $(wildcard conftest.py packages scripts examples tests-integration benchmarks)
+
+.PHONY: help setup demo test lint format types integration docs build wheels websockets-newest release clean
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.bootstrap/bin/uv:
+	python3 -m venv .bootstrap
+	.bootstrap/bin/pip install --quiet --disable-pip-version-check uv
+
+setup: $(UV)  ## install everything into .venv, as the lock says
+	$(UV) sync --locked --quiet
+
+demo: setup  ## a server and two clients in one terminal; without a terminal the same as a story
+	cd examples/todos && ../../$(BIN)/python -m todos $(ARGS)
+
+test: setup  ## all tests, and every code block of the documentation (ARGS="-k word", JOBS=1)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+lint: setup  ## style, format, import layers, dependencies
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	@for package in packages/*; do (cd $$package && ../../$(BIN)/deptry src) || exit 1; done
+
+format: setup  ## bring the code into the format that `make lint` asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup  ## mypy and pyright, both strict, tests included
+	$(BIN)/mypy $(CODE)
+	$(BIN)/pyright
+
+integration: setup  ## tests with real sockets, processes and databases
+	$(BIN)/pytest tests-integration $(ARGS)
+
+docs: setup  ## run the code blocks of the documentation, check its links and tables
+	$(BIN)/python scripts/check_docs.py
+	$(BIN)/pytest -q README.md docs packages/*/README.md $(ARGS)
+
+build: $(UV)  ## build every package into dist/
+	rm -rf dist
+	$(UV) build --quiet --all-packages
+
+wheels: setup  ## install every wheel alone in a clean environment and run its tests there (ARGS=tanstack-db)
+	$(BIN)/python scripts/check_wheels.py $(ARGS)
+
+websockets-newest: setup  ## the node preset on the newest websockets, which the lock holds back for the Ably SDK
+	$(UV) run --locked --quiet --with 'websockets>=16' python scripts/check_websockets.py
+	$(UV) run --locked --quiet --with 'websockets>=16' python -m pytest -q packages/realtime-preset-node
+
+release: setup  ## release one package: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]
+	@test -n "$(PKG)" -a -n "$(VERSION)" || { echo 'usage: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]'; exit 2; }
+	$(BIN)/python scripts/release.py prepare $(PKG) $(VERSION) $(if $(DRY_RUN),--dry-run)
+
+clean:  ## remove what these commands made
+	rm -rf .venv .bootstrap dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
