@@ -92,17 +92,18 @@ class DbClient:
         Args:
             collection: any client's instance, as a rule the module-level one.
         """
-        given = cast("Collection[Any, Any]", collection)
-        if given.client is self:
+        options: Any = getattr(collection, "options", None)
+        if not isinstance(cast("object", options), CollectionOptions):
+            raise UsageError(f"{collection!r} is not a collection")
+        if cast("Collection[Any, Any]", collection).client is self:
             return collection
-        return cast("C", self.build(given.options))
+        return cast("C", self.build(options))
 
     def build(self, options: CollectionOptions[C], /) -> C:
         """Return this client's instance made from `options`, made now if there is none."""
         made = self._instances.get(options)
         if made is None:
-            if self._is_closed:
-                raise UsageError("the DbClient was closed; create a new one")
+            self._require_open()
             made = self._instances[options] = options.build(self)
             cast("Collection[Any, Any]", made)._built()
         return cast("C", made)
@@ -263,6 +264,10 @@ class DbClient:
         else:
             loop.call_soon(callback)
 
+    def _require_open(self) -> None:
+        if self._is_closed:
+            raise UsageError("the DbClient was closed; create a new one")
+
     def next_order(self) -> int:
         """Return the next number of a sequence."""
         self._order += 1
@@ -270,6 +275,7 @@ class DbClient:
 
     def opened(self, work: Work) -> None:
         """A transaction began."""
+        self._require_open()
         self._open[work] = None
 
     def transactions_on(self, collection: object) -> list[Work]:

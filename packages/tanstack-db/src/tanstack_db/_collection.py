@@ -167,12 +167,19 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
     @contextmanager
     def _edit(self, key: K) -> Generator[T, None, None]:
         self._require("update")
-        row = self._rows_now.get(key)
-        if row is None:
-            raise UnknownKeyError(f"collection {self.id!r} has no row with key {key!r}", collection=self.id, key=key)
-        draft = _rows.copied(row)
-        yield draft
-        self._write("update", lambda work: work.update(self, key, self._edited(row, draft)))
+        self._hold()
+        try:
+            self._require_writable()
+            row = self._rows_now.get(key)
+            if row is None:
+                raise UnknownKeyError(
+                    f"collection {self.id!r} has no row with key {key!r}", collection=self.id, key=key
+                )
+            draft = _rows.copied(row)
+            yield draft
+            self._write("update", lambda work: work.update(self, key, self._edited(row, draft)))
+        finally:
+            self._release()
 
     def _write(self, kind: MutationType, change: Callable[[Work], None]) -> Transaction[T]:
         self._require(kind)
@@ -287,12 +294,9 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
         """
         here = self._here()
         subscription = ChangeSubscription(callback, where)
-        if include_initial_state:
-            subscription.deliver_initial(here._rows_now)
         detach = here._feeds.attach(subscription.take)
         here._subscriptions[subscription] = None
-        here._hold()
-        here._emit("subscribers:change")
+        here._life.hold()
 
         def stop() -> None:
             if subscription.is_active:
@@ -302,6 +306,15 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
                 here._release()
                 here._emit("subscribers:change")
 
+        here._emit("subscribers:change")
+        if include_initial_state:
+            try:
+                subscription.deliver_initial(dict(here._rows_now))
+            except BaseException:
+                stop()
+                raise
+        # Only now, so that rows which the source has at once arrive as changes and not twice.
+        here._start()
         return stop
 
     def _open(self, db: DbClient) -> Collection[T, K]:

@@ -165,6 +165,7 @@ def local_only_collection_options(
         on_update=on_update,
         on_delete=on_delete,
         gc_time=0,
+        start_sync=True,
         compare=compare,
     )
     return _LocalOnly(config, tuple(initial_data))

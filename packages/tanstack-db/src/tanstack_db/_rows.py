@@ -379,7 +379,8 @@ def _items(value: Any) -> Mapping[Any, Any]:
 
 @cache
 def _hints(cls: Any) -> Mapping[str, Any]:
-    if not typing_extensions.is_typeddict(cls) and issubclass(cls, Mapping):
+    # What checks itself, or declares nothing, is not checked here: an `EmailStr` column holds a str.
+    if hasattr(cls, "__pydantic_validator__") or type(_kind(cls)) is _Dicts:
         return {}
     try:
         return typing_extensions.get_type_hints(cls)

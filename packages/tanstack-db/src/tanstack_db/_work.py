@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from typing_extensions import TypeVar
 
 from . import _rows
-from ._errors import DuplicateKeyError, KeyChangedError, TransactionError, UnknownKeyError
+from ._errors import DuplicateKeyError, KeyChangedError, TransactionError, UnknownKeyError, UsageError
 from ._mutation import Mutation, MutationType
 from ._overlay import Layer
 from ._transaction import Persist, Transaction, TransactionState, set_current
@@ -49,6 +50,7 @@ class Work:
         self._waiting: set[asyncio.Future[None]] = set()
         self._is_heard = False
         self._task: asyncio.Task[None] | None = None
+        self._after: list[Work] = []
         client.opened(self)
 
     @property
@@ -65,8 +67,7 @@ class Work:
     # -- staging -------------------------------------------------------------------------------------------------------
 
     def insert(self, collection: Collection[T, K], rows: Sequence[T]) -> None:
-        self._require_pending("insert")
-        collection._require_writable()
+        self._enter(collection, "insert")
         keyed: dict[K, T] = {}
         for row in rows:
             _rows.check(row, collection.schema)
@@ -83,8 +84,7 @@ class Work:
                 self._put(collection, key, "insert", row, row)
 
     def update(self, collection: Collection[T, K], key: K, change: Callable[[T], T]) -> None:
-        self._require_pending("update")
-        collection._require_writable()
+        self._enter(collection, "update")
         row = self._known(collection, key)
         changed = change(row)
         _rows.check(changed, collection.schema)
@@ -100,12 +100,19 @@ class Work:
                 self._put(collection, key, "update", row, changed)
 
     def delete(self, collection: Collection[T, K], keys: Iterable[K]) -> None:
-        self._require_pending("delete")
-        collection._require_writable()
+        self._enter(collection, "delete")
         found = {key: self._known(collection, key) for key in keys}
         with self.client.batch():
             for key, row in found.items():
                 self._put(collection, key, "delete", row, row)
+
+    def _enter(self, collection: Collection[Any, Any], what: str) -> None:
+        self._require_pending(what)
+        # First of all the source is started: it may have rows at once, and those count.
+        if collection not in self._held:
+            self._held[collection] = None
+            collection._hold()
+        collection._require_writable()
 
     def _known(self, collection: Collection[T, K], key: K) -> T:
         row = self._seen(collection, key)
@@ -123,9 +130,6 @@ class Work:
         return None if mine.type == "delete" else mine.modified
 
     def _put(self, collection: Collection[T, K], key: K, kind: MutationType, original: T, modified: T) -> None:
-        if collection not in self._held:
-            self._held[collection] = None
-            collection._hold()
         slot = (collection, key)
         mutation = self._mutations.get(slot)
         if mutation is None:
@@ -174,9 +178,9 @@ class Work:
         self.state = "persisting"
         for collection, mutations in groups:
             collection._on_persisting(mutations)
-        self._task = self.client.spawn(
-            self._run(server_fn, self._inserts_below()), f"tanstack-db transaction {self.id}"
-        )
+        self._after = self._inserts_below()
+        self._task = self.client.spawn(self._run(server_fn), f"tanstack-db transaction {self.id}")
+        self._task.add_done_callback(self._ended)
 
     def _inserts_below(self) -> list[Work]:
         """Transactions whose inserted rows this one changes: the server must know those rows first."""
@@ -189,26 +193,28 @@ class Work:
                     found[layer.owner._owner] = None
         return list(found)
 
-    async def _run(self, server_fn: Persist | None, after: Sequence[Work]) -> None:
+    async def _run(self, server_fn: Persist | None) -> None:
         try:
-            for earlier in after:
+            for earlier in self._after:
                 await earlier.settled()
-                if earlier.state == "failed":
-                    raise self._problem("rolled back, since the insert that it builds on failed") from earlier.error
+                if self.is_settled:
+                    return
+            self._after = []
             if server_fn is None:
                 collection = self.mutations[0].collection
                 await collection._persist(Transaction(self), self.mutations)
             else:
                 with set_current(Transaction(self)):
-                    result = await server_fn()
+                    result = await _awaitable(server_fn(), "server_fn")
                 await self.accept(self.mutations, result, from_handler=False)
-        except asyncio.CancelledError:
-            self.fail(self._problem("cancelled, since its client was closed"), report=False)
-            raise
         except Exception as error:  # noqa: BLE001 -- it reaches whoever awaits persisted(), or on_error
             self.fail(error)
         else:
             self._settle("completed")
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
+        """Also a task that was cancelled before its first step ends here."""
+        self.fail(self._problem("cancelled"), report=False)
 
     async def call(
         self, handler: Callable[[Transaction[Any]], Awaitable[Any]], mutations: Sequence[Mutation[Any]]
@@ -216,7 +222,7 @@ class Work:
         """Call a handler with a transaction that has just these mutations."""
         part = Transaction[Any](self, mutations)
         with set_current(part):
-            return await handler(part)
+            return await _awaitable(handler(part), "a handler")
 
     async def accept(self, mutations: Sequence[Mutation[Any]], result: object, *, from_handler: bool) -> None:
         """The server has these mutations: ask the collections what became of them, and show it in one batch."""
@@ -256,8 +262,10 @@ class Work:
             for collection, mutations in _grouped(self.mutations):
                 collection._on_rejected(mutations, error)
             for other in dependent:
-                if other.state == "pending":
-                    other.fail(other._problem(f"rolled back together with transaction {self.id}, which it builds on"))
+                if other.state == "pending" or self in other._after:
+                    problem = other._problem(f"rolled back together with transaction {self.id}, which it builds on")
+                    problem.__cause__ = error
+                    other.fail(problem)
         if report:
             self.client.later(self._report_unheard)
 
@@ -300,11 +308,10 @@ class Work:
 
     async def cancel(self) -> None:
         """Give up: roll back, and wait for the handler to end."""
-        if self._task is None:
-            self.fail(self._problem("cancelled, since its client was closed"), report=False)
-            return
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        self.fail(self._problem("cancelled"), report=False)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     def discard(self, reason: str) -> None:
         """Roll back without waiting for the handler, which is cancelled."""
@@ -318,6 +325,12 @@ class Work:
 
     def _problem(self, what: str) -> TransactionError:
         return TransactionError(f"transaction {self.id} {what}", transaction_id=self.id, state=self.state)
+
+
+def _awaitable(outcome: Awaitable[Any], what: str) -> Awaitable[Any]:
+    if not isawaitable(outcome):
+        raise UsageError(f"{what} must be a coroutine function; it returned {outcome!r}")
+    return outcome
 
 
 def _shown(mutation: Mutation[T]) -> tuple[T | None, Mapping[str, Any] | None]:

@@ -17,7 +17,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-__all__ = ["LoopStuckError", "VirtualClockLoop", "settle"]
+from ._manual_source import ManualSource
+
+__all__ = ["LoopStuckError", "ManualSource", "VirtualClockLoop", "settle"]
 
 
 class LoopStuckError(RuntimeError):
