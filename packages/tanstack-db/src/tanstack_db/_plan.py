@@ -1,0 +1,204 @@
+"""Decides, before anything runs, what each source of a query is asked for and which condition is tested where.
+
+Pure: from the query and the opened relations to a `Plan`.
+
+- A condition on one source is tested before the joins, except on a side that an outer join may fill with null: there
+  it filters joined rows, so that "has no match" can be asked for.
+- A column that is compared with constants (``==``, ``one_of``) in a condition that every shown row must meet is
+  *bound*. Rows with other values can never be shown, on any side of any join, since such a condition is never true for
+  null: so bindings are what an on-demand source is asked for, and what rows are looked up by.
+- A source that loads by parameters needs them all bound: by a condition, by being a scope, or in a join by the
+  parameter of the same name of another such source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from ._errors import OpenParameterError
+from ._relation import LoadSubset, OrderTerm, Relation
+from .query._ir import Call, Const, ExprIR, QueryIR, Ref, refs
+
+__all__ = ["Plan", "SourcePlan", "plan"]
+
+Bindings: TypeAlias = dict[str, tuple[Hashable, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """What one source contributes.
+
+    Attributes:
+        where: conditions on its rows before any join, as expressions over this source alone (``Ref.source`` is 0).
+        subset: what the source is asked to load.
+        dispatch: the bound column by which its rows are looked up and its deltas are routed, or None for all rows.
+    """
+
+    where: tuple[ExprIR, ...]
+    subset: LoadSubset
+    dispatch: str | None
+
+    @property
+    def values(self) -> tuple[Hashable, ...]:
+        """The values of the `dispatch` column."""
+        return () if self.dispatch is None else self.subset.bindings[self.dispatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a query is run.
+
+    Attributes:
+        sources: one for each source of the query.
+        where: conditions on joined rows.
+    """
+
+    sources: tuple[SourcePlan, ...]
+    where: tuple[ExprIR, ...]
+
+
+def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
+    """Plan a query whose sources have been opened.
+
+    Raises:
+        OpenParameterError: a source that loads by parameters is not told all of them.
+    """
+    conjuncts = list(_conjuncts(ir.where))
+    bound: list[Bindings] = [{} for _ in relations]
+    for conjunct in conjuncts:
+        _bind(conjunct, bound)
+    # What the conditions of the query do not say is tested as well: a scope is only its rows.
+    extra: list[Bindings] = [dict(source.source._demand()) for source in ir.sources]
+    for own, implied in zip(bound, extra, strict=True):
+        for column, values in implied.items():
+            _narrow(own, column, values)
+    for index, inherited in enumerate(_inherited(relations, bound)):
+        bound[index].update(inherited)
+        extra[index].update(inherited)
+
+    pushed: list[list[ExprIR]] = [[_one_of(column, values) for column, values in own.items()] for own in extra]
+    residual: list[ExprIR] = []
+    for conjunct in conjuncts:
+        used = {ref.source for ref in refs(conjunct)}
+        if len(used) == 1 and not _is_nullable(index := used.pop(), ir):
+            pushed[index].append(_over_first(conjunct))
+        else:
+            residual.append(conjunct)
+
+    sources = tuple(
+        SourcePlan(
+            where=tuple(pushed[index]),
+            subset=_subset(ir, relation, bound[index], pushed[index], is_whole=not residual),
+            dispatch=min(bound[index], key=lambda column: len(bound[index][column]), default=None),
+        )
+        for index, relation in enumerate(relations)
+    )
+    return Plan(sources, tuple(residual))
+
+
+def _conjuncts(conditions: Iterable[ExprIR]) -> Iterator[ExprIR]:
+    for condition in conditions:
+        if isinstance(condition, Call) and condition.op == "and":
+            yield from _conjuncts(condition.args)
+        else:
+            yield condition
+
+
+def _bind(condition: ExprIR, bound: Sequence[Bindings]) -> None:
+    """Note the column and values of ``column == constant`` and ``column in constants``."""
+    if not isinstance(condition, Call) or condition.op not in ("eq", "in"):
+        return
+    left, right = condition.args
+    if isinstance(left, Const):
+        left, right = right, left
+    if not (isinstance(left, Ref) and len(left.path) == 1 and isinstance(right, Const)):
+        return
+    values = cast("Iterable[Any]", right.value) if condition.op == "in" else (right.value,)
+    known: list[Hashable] = []
+    for value in values:
+        try:
+            hash(value)
+        except TypeError:
+            return
+        if value is not None:
+            known.append(value)
+    _narrow(bound[left.source], left.path[0], known)
+
+
+def _narrow(bound: Bindings, column: str, values: Iterable[Hashable]) -> None:
+    """Bind a column, or bind it more tightly. The order is canonical, since equal demands are to be one demand."""
+    distinct = dict.fromkeys(values)
+    before = bound.get(column)
+    kept = distinct if before is None else [value for value in before if value in distinct]
+    bound[column] = tuple(sorted(kept, key=lambda value: (type(value).__name__, repr(value))))
+
+
+def _inherited(relations: Sequence[Relation], bound: Sequence[Bindings]) -> list[Bindings]:
+    """Give every open parameter the values that another source's parameter of the same name has."""
+    given: dict[str, tuple[Hashable, ...]] = {}
+    for relation, own in zip(relations, bound, strict=True):
+        for parameter, column in (relation.partition or {}).items():
+            if column in own:
+                given.setdefault(parameter, own[column])
+    inherited: list[Bindings] = []
+    for relation, own in zip(relations, bound, strict=True):
+        opened = {name: column for name, column in (relation.partition or {}).items() if column not in own}
+        missing = {name: column for name, column in opened.items() if name not in given}
+        if missing:
+            raise _open_parameters(relation, missing)
+        inherited.append({column: given[name] for name, column in opened.items()})
+    return inherited
+
+
+def _open_parameters(relation: Relation, missing: Mapping[str, str]) -> OpenParameterError:
+    names = ", ".join(missing)
+    condition = " & ".join(f"(row.{column} == ...)" for column in missing.values())
+    arguments = ", ".join(f"{name}=..." for name in missing)
+    return OpenParameterError(
+        f"the query leaves {names} of {relation.id!r} open, so it is not known what to load. Either bind it: "
+        f".where(lambda row: {condition}), or row.{next(iter(missing.values()))}.one_of(...); or read a scope: "
+        f"from_({relation.id}.scope({arguments})).",
+        source=relation.id,
+        parameters=missing,
+    )
+
+
+def _is_nullable(index: int, ir: QueryIR) -> bool:
+    """Whether an outer join may show rows without this source."""
+    for join in ir.joins:
+        joined, earlier = index == join.index, index < join.index
+        if (joined and join.kind in ("left", "full")) or (earlier and join.kind in ("right", "full")):
+            return True
+    return False
+
+
+def _one_of(column: str, values: tuple[Hashable, ...]) -> ExprIR:
+    return Call("in", (Ref(0, (column,)), Const(values)))
+
+
+def _over_first(expr: ExprIR) -> ExprIR:
+    if isinstance(expr, Ref):
+        return Ref(0, expr.path)
+    if isinstance(expr, Call):
+        return Call(expr.op, tuple(_over_first(arg) for arg in expr.args))
+    return expr
+
+
+def _subset(
+    ir: QueryIR, relation: Relation, bindings: Bindings, where: Sequence[ExprIR], *, is_whole: bool
+) -> LoadSubset:
+    if relation.partition is not None:
+        # Such a source loads by its parameters and nothing else, and equal demands are one load.
+        return LoadSubset({column: bindings[column] for column in relation.partition.values()})
+    condition = None if not where else where[0] if len(where) == 1 else Call("and", tuple(where))
+    order = tuple(
+        OrderTerm(".".join(term.expr.path), term.desc)
+        for term in ir.order_by
+        if isinstance(term.expr, Ref) and term.expr.path
+    )
+    if not is_whole or len(ir.sources) > 1 or len(order) < len(ir.order_by):
+        return LoadSubset(bindings, condition)
+    # The window is cut here, from the first row on; a source that skipped the rows before it would make it empty.
+    return LoadSubset(bindings, condition, order, None if ir.limit is None else ir.offset + ir.limit)
