@@ -36,8 +36,6 @@ _MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 _CLOSE_TIMEOUT: Final = 2.0
 """Seconds to wait for the other side's close frame."""
 
-_FINAL_STATUS: Final = frozenset({401, 403})
-
 
 def socket_url(url: str) -> str:
     """Return the WebSocket address below the base address of the realtime routes.
@@ -124,29 +122,31 @@ async def _connect(base: str, url: str, headers: Mapping[str, str], http: Http) 
         )
     except InvalidStatus as error:
         status = error.response.status_code
-        if status in _FINAL_STATUS:
+        # Frameworks answer a WebSocket to a path that they do not have with 403 as well, so that 403 alone says little.
+        found = await _configured_preset(base, http) if status in (403, 404) else None
+        if found not in (None, "node"):
+            raise PresetMismatchError(
+                f"the server at {base} runs preset {found!r}, this client 'node'; name the same one on both sides"
+            ) from error
+        if status == 401 or (status == 403 and found == "node"):
             raise AuthenticationError(f"{url} answered {status}", code=str(status)) from error
-        if status == 404:
-            await _check_preset(base, http)
-        raise ConnectionLostError(f"{url} answered {status} instead of a WebSocket", code=str(status)) from error
+        hint = f"; is Realtime mounted at {urlsplit(base).path}?" if status in (403, 404) else ""
+        raise ConnectionLostError(f"{url} answered {status} instead of a WebSocket{hint}", code=str(status)) from error
     except InvalidURI as error:
         raise ConfigurationError(f"{url!r} is not a WebSocket address: {error}") from error
     except (OSError, InvalidHandshake, EOFError) as error:
         raise ConnectionLostError(f"could not connect to {url}: {error}", reason=str(error)) from error
 
 
-async def _check_preset(base: str, http: Http) -> None:
-    """Say so if the server runs another preset: the usual reason for an endpoint that is not there."""
+async def _configured_preset(base: str, http: Http) -> str | None:
+    """Return the preset that the server says it runs, or None if it says nothing."""
     try:
         response = await http("GET", f"{base.rstrip('/')}/config", headers={}, body=None)
         config: object = decode_json(response.body)
     except (ConnectionLostError, ValueError):
-        return
+        return None
     found = cast("dict[str, object]", config).get("preset") if isinstance(config, dict) else None
-    if isinstance(found, str) and found != "node":
-        raise PresetMismatchError(
-            f"the server at {base} runs preset {found!r}, this client 'node'; name the same one on both sides"
-        )
+    return found if isinstance(found, str) else None
 
 
 def _refusal(reason: CloseReason | None) -> RealtimeError | None:

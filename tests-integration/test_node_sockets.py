@@ -1,0 +1,278 @@
+"""The node preset over real sockets: uvicorn on one side, `websockets` on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from realtime_preset_node import CloseCode, NodePreset
+from realtime_preset_node._server import NodeServer
+from tanstack_realtime._errors import (
+    AuthenticationError,
+    ChannelDeniedError,
+    ConnectionLostError,
+    PresetMismatchError,
+)
+from tanstack_realtime._http import DefaultHttp
+from tanstack_realtime._keys import Channel
+from tanstack_realtime._presets import ClientContext
+from tanstack_realtime._transport import CloseReason, Inbound, Link, OpenRequest
+from tanstack_realtime.server import Permissions, Realtime, bearer_token
+
+DEADLINE = 10.0
+"""Seconds after which a wait counts as failed. Nothing here waits for a time, only for events."""
+
+
+@pytest.fixture(autouse=True)
+async def nothing_is_left() -> AsyncIterator[None]:  # X9
+    yield
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Sink:
+    """Collects what a link hears, and can be waited on."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[Inbound] = asyncio.Queue()
+        self.end: asyncio.Future[CloseReason] = asyncio.get_running_loop().create_future()
+
+    def message(self, channel: str, message: Inbound, /) -> None:
+        self.messages.put_nowait(message)
+
+    def closed(self, reason: CloseReason, /) -> None:
+        self.end.set_result(reason)
+
+    def gap(self, channel: str, reason: str, /) -> None:
+        raise AssertionError(reason)
+
+    def revoked(self, channel: str, code: str, reason: str, /) -> None:
+        raise AssertionError(reason)
+
+    def suspended(self, reason: CloseReason, /) -> None:
+        raise AssertionError(reason)
+
+    def resumed(self, connection_id: str, acks: Any, /) -> None:
+        raise AssertionError(connection_id)
+
+    async def next(self) -> Inbound:
+        return await asyncio.wait_for(self.messages.get(), DEADLINE)
+
+
+def authorize(user_id: str, channel: Channel) -> Permissions:
+    return Permissions(subscribe=channel.namespace != "secret", publish=channel.namespace == "open")
+
+
+def application(preset: NodePreset | None = None) -> tuple[Realtime, Starlette]:
+    realtime = Realtime(authorize=authorize, get_user=bearer_token, preset=preset or NodePreset())
+    return realtime, Starlette(routes=[Mount("/_realtime", realtime)])
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Any, port: int = 0) -> AsyncGenerator[int]:
+    """Serve an ASGI application on loopback; leaving stops the server as SIGTERM would."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    task = asyncio.get_running_loop().create_task(server.serve())
+    while not server.started:
+        if task.done():
+            await task
+        await asyncio.sleep(0)
+    try:
+        yield int(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(task, DEADLINE)
+
+
+async def open_link(port: int, token: str | None = "alice", path: str = "/_realtime") -> tuple[Link, Sink]:
+    http = DefaultHttp()
+    transport = NodePreset().create_transport(ClientContext(url=None, environ={}, http=http))
+    sink = Sink()
+    request = OpenRequest(url=f"http://127.0.0.1:{port}{path}", token=token, client_id="test")
+    try:
+        return await asyncio.wait_for(transport.open(request, sink), DEADLINE), sink
+    finally:
+        await http.aclose()
+
+
+async def test_two_clients_meet() -> None:  # P4, P5, S21, X6
+    _, app = application()
+    async with serving(app) as port:
+        (alice, to_alice), (bob, to_bob) = await open_link(port, "alice"), await open_link(port, "bob")
+        assert (alice.user_id, bob.user_id) == ("alice", "bob")
+        assert alice.connection_id != bob.connection_id
+        for link in (alice, bob):
+            await link.subscribe("open:x=1", since=None)
+        payloads: list[Any] = [{"text": "Grüße\n"}, 0, None, [], {}, "x" * 60_000, [[[{"deep": [None]}]]]]
+        for data in payloads:
+            await alice.publish("open:x=1", data)
+        for data in payloads:
+            mine, theirs = await to_alice.next(), await to_bob.next()
+            assert (mine.data, mine.own, mine.user_id) == (data, True, "alice")
+            assert (theirs.data, theirs.own, theirs.user_id) == (data, False, "alice")
+        with pytest.raises(ChannelDeniedError):
+            await alice.subscribe("secret", since=None)
+        with pytest.raises(ChannelDeniedError):
+            await alice.publish("news", 1)
+        await alice.ping()
+        await alice.close()
+        await bob.close()
+
+
+async def test_a_burst_arrives_complete_and_in_order() -> None:  # X6
+    realtime, app = application()
+    async with serving(app) as port:
+        link, sink = await open_link(port)
+        await link.subscribe("news", since=None)
+        for number in range(5000):
+            await realtime.publish(("news", {}), number)
+            if number % 100 == 0:
+                await link.ping()
+        assert [(await sink.next()).data for _ in range(5000)] == list(range(5000))
+        await link.close()
+
+
+async def test_a_refused_identity_is_final() -> None:  # C12
+    _, app = application()
+    async with serving(app) as port:
+        with pytest.raises(AuthenticationError, match="not signed in"):
+            await open_link(port, token=None)
+
+
+async def test_another_preset_on_the_server_is_named() -> None:
+    async def config(_: Request) -> JSONResponse:
+        return JSONResponse({"preset": "centrifugo", "url": "wss://x", "protocol": 1})
+
+    async with serving(Starlette(routes=[Route("/_realtime/config", config)])) as port:
+        with pytest.raises(PresetMismatchError, match="'centrifugo'"):
+            await open_link(port)
+        with pytest.raises(ConnectionLostError, match=r"40[34]"):
+            await open_link(port, path="/elsewhere")
+
+
+async def test_a_server_that_stops_says_so_and_a_restart_is_another_life() -> None:  # C4, G1, V7
+    realtime, app = application()
+    async with serving(app) as port:
+        link, sink = await open_link(port)
+        ack = await link.subscribe("news", since=None)
+        await realtime.publish(("news", {}), 1)
+        await sink.next()
+    reason = await asyncio.wait_for(sink.end, DEADLINE)
+    assert (reason.code, reason.retry) == (CloseCode.RESTART, True)
+    with pytest.raises(ConnectionLostError):
+        await link.publish("news", 1)
+    await link.close()
+    with pytest.raises(ConnectionLostError):
+        await open_link(port)
+
+    _, app = application()
+    async with serving(app, port):
+        link, _ = await open_link(port)
+        again = await link.subscribe("news", since=ack.position)
+        assert (again.recovered, list(again.missed)) == (False, [])
+        await link.close()
+
+
+async def test_a_dropped_connection_recovers_what_it_missed() -> None:  # X5
+    realtime, app = application()
+    async with serving(app) as port:
+        link, _ = await open_link(port)
+        ack = await link.subscribe("news", since=None)
+        await link.close()
+        await realtime.publish(("news", {}), "missed")
+        link, sink = await open_link(port)
+        again = await link.subscribe("news", since=ack.position)
+        assert (again.recovered, [message.data for message in again.missed]) == (True, ["missed"])
+        await realtime.publish(("news", {}), "live")
+        assert (await sink.next()).data == "live"
+        await link.close()
+
+
+async def test_giving_up_an_attempt_leaves_nothing_open() -> None:  # C10
+    accepted = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def never_answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.set()
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(65536):
+                pass
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(never_answers, "127.0.0.1", 0)
+    async with server:
+        attempt = asyncio.ensure_future(open_link(server.sockets[0].getsockname()[1]))
+        await asyncio.wait_for(accepted.wait(), DEADLINE)
+        attempt.cancel()
+        await asyncio.wait([attempt])
+        assert attempt.cancelled()
+        await asyncio.wait_for(ended.wait(), DEADLINE)
+
+
+async def _hello(socket: ClientConnection, token: str) -> dict[str, Any]:
+    await socket.send(json.dumps({"type": "hello", "versions": [1], "token": token}))
+    return dict(json.loads(await asyncio.wait_for(socket.recv(), DEADLINE)))
+
+
+async def test_a_browsers_websocket_speaks_it() -> None:  # A15
+    _, app = application()
+    async with serving(app) as port:
+        url = f"ws://127.0.0.1:{port}/_realtime/ws"
+        async with connect(url, origin=f"http://127.0.0.1:{port}", proxy=None) as socket:  # type: ignore[arg-type]
+            assert (await _hello(socket, "carol"))["user"] == "carol"
+        async with connect(url, origin="https://evil.example", proxy=None) as socket:  # type: ignore[arg-type]
+            with pytest.raises(ConnectionClosed) as caught:
+                await _hello(socket, "carol")
+            assert caught.value.rcvd is not None
+            assert caught.value.rcvd.code == CloseCode.BAD_ORIGIN
+
+
+async def test_a_reader_that_stopped_reading_is_dropped_and_delays_nobody() -> None:  # A17
+    realtime, app = application(NodePreset(max_backlog=200_000))
+    async with serving(app) as port:
+        healthy, sink = await open_link(port)
+        await healthy.subscribe("news", since=None)
+        stuck = await connect(f"ws://127.0.0.1:{port}/_realtime/ws", proxy=None, compression=None)
+        await _hello(stuck, "stuck")
+        await stuck.send('{"type":"subscribe","id":1,"channel":"news"}')
+        await asyncio.wait_for(stuck.recv(), DEADLINE)
+        stuck.transport.pause_reading()
+        server = realtime._server
+        assert isinstance(server, NodeServer)
+        assert server.statistics().subscriptions == 2
+        for number in range(400):
+            await realtime.publish(("news", {}), f"{number} {'x' * 50_000}")
+            await sink.next()
+        assert server.statistics().subscriptions == 1
+        stuck.transport.abort()
+        await stuck.wait_closed()
+        await healthy.close()
+
+
+async def test_a_client_that_vanishes_is_cleaned_up() -> None:  # V4
+    realtime, app = application()
+    async with serving(app) as port:
+        socket = await connect(f"ws://127.0.0.1:{port}/_realtime/ws", proxy=None)
+        await _hello(socket, "alice")
+        await socket.send('{"type":"subscribe","id":1,"channel":"news"}')
+        await asyncio.wait_for(socket.recv(), DEADLINE)
+        socket.transport.abort()
+        await socket.wait_closed()
+        server = realtime._server
+        assert isinstance(server, NodeServer)
+        async with asyncio.timeout(DEADLINE):
+            while server.connections or server.statistics().subscriptions:  # noqa: ASYNC110 -- there is no event
+                await asyncio.sleep(0)
