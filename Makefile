@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-UV := $(or $(shell command -v uv 2>/dev/null),.bootstrap/bin/uv)
+UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.bootstrap/bin/uv)
+export UV
 BIN := .venv/bin
 JOBS ?= auto
 ARGS ?=
@@ -16,7 +17,7 @@ CODE := $(wildcard conftest.py packages scripts examples tests-integration bench
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.bootstrap/bin/uv:
+$(CURDIR)/.bootstrap/bin/uv:
 	python3 -m venv .bootstrap
 	.bootstrap/bin/pip install --quiet --disable-pip-version-check uv
 
@@ -58,8 +59,8 @@ wheels: setup  ## install every wheel alone in a clean environment and run its t
 	$(BIN)/python scripts/check_wheels.py $(ARGS)
 
 websockets-newest: setup  ## the node preset on the newest websockets, which the lock holds back for the Ably SDK
-	$(UV) run --locked --quiet --with 'websockets>=16' python scripts/check_websockets.py
-	$(UV) run --locked --quiet --with 'websockets>=16' python -m pytest -q packages/realtime-preset-node
+	$(UV) run --locked --no-sync --quiet --with 'websockets>=16' python scripts/check_websockets.py
+	$(UV) run --locked --no-sync --quiet --with 'websockets>=16' python -m pytest -q packages/realtime-preset-node
 
 release: setup  ## release one package: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]
 	@test -n "$(PKG)" -a -n "$(VERSION)" || { echo 'usage: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]'; exit 2; }

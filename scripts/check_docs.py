@@ -1,0 +1,79 @@
+"""Check what the code blocks of the documentation do not: links, tables and changelogs.
+
+* Every relative link and image leads to a file, every anchor to a heading.
+* Every page of docs/ is reachable from docs/index.md.
+* README.md and docs/index.md name every package.
+* Every package's changelog has an entry for its version, on top.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from _workspace import ROOT, Failure, main, packages
+
+_FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]*`")
+_LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)")
+_HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
+_ENTRY = re.compile(r"^## (\S+)", re.MULTILINE)
+
+
+def pages() -> list[Path]:
+    """Return every Markdown file that is part of the documentation."""
+    patterns = ("*.md", "docs/**/*.md", "packages/*/*.md", "examples/*/*.md")
+    return sorted(path for pattern in patterns for path in ROOT.glob(pattern))
+
+
+def links(page: Path) -> Iterator[tuple[str, str]]:
+    """Give path and anchor of each relative link of a page."""
+    text = _CODE.sub("", _FENCE.sub("", page.read_text()))
+    for target in _LINK.findall(text):
+        if "://" not in target and not target.startswith("mailto:"):
+            path, _, anchor = target.partition("#")
+            yield path, anchor
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as they are made for Markdown."""
+    headings = _HEADING.findall(_FENCE.sub("", page.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def problems() -> Iterator[str]:
+    """Give what is wrong, one line each."""
+    reached: set[Path] = set()
+    for page in pages():
+        here = page.relative_to(ROOT)
+        for path, anchor in links(page):
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists():
+                yield f"{here}: link to {path}, which does not exist"
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+                yield f"{here}: link to {path}#{anchor}, but there is no such heading"
+            elif page == ROOT / "docs" / "index.md":
+                reached.add(target)
+    for page in ROOT.glob("docs/**/*.md"):
+        if page != ROOT / "docs" / "index.md" and page not in reached:
+            yield f"docs/index.md does not link to {page.relative_to(ROOT)}"
+    for package in packages():
+        for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
+            if package.name not in page.read_text():
+                yield f"{page.relative_to(ROOT)} does not name {package.name}"
+        entry = _ENTRY.search(package.changelog.read_text())
+        if entry is None or entry[1] != package.version:
+            yield f"{package.changelog.relative_to(ROOT)}: the first entry is not ## {package.version}"
+
+
+def check() -> None:
+    """Print what is wrong."""
+    found = list(problems())
+    if found:
+        raise Failure("\n  ".join(["the documentation does not hold together:", *found]))
+    print(f"{len(pages())} pages hold together")
+
+
+if __name__ == "__main__":
+    main(check)
