@@ -13,7 +13,7 @@ class Clock:
 
 
 def test_an_echo_is_recognised_whether_it_comes_before_or_after_the_answer() -> None:  # Q6, P5
-    register = EchoRegister[str](origin="me", time=Clock())
+    register = EchoRegister[str](origin=lambda: "me", time=Clock())
     register.begin("m1")
 
     assert not register.admit("m1", "me", "early")
@@ -22,7 +22,7 @@ def test_an_echo_is_recognised_whether_it_comes_before_or_after_the_answer() -> 
 
 
 def test_the_echo_of_a_failed_mutation_tells_that_the_server_did_commit_it() -> None:  # Q5, Q6
-    register = EchoRegister[str](origin="me", time=Clock())
+    register = EchoRegister[str](origin=lambda: "me", time=Clock())
     register.begin("m1")
     register.admit("m1", "me", "early")
 
@@ -31,7 +31,7 @@ def test_the_echo_of_a_failed_mutation_tells_that_the_server_did_commit_it() -> 
 
 
 def test_messages_of_others_without_id_or_with_an_unknown_one_apply() -> None:  # Q6
-    register = EchoRegister[str](origin="me", time=Clock())
+    register = EchoRegister[str](origin=lambda: "me", time=Clock())
     register.begin("m1")
 
     assert register.admit("m1", "somebody", "x")
@@ -41,7 +41,7 @@ def test_messages_of_others_without_id_or_with_an_unknown_one_apply() -> None:  
 
 def test_ids_expire() -> None:  # Q7
     clock = Clock()
-    register = EchoRegister[str](origin="me", time=clock)
+    register = EchoRegister[str](origin=lambda: "me", time=clock)
     register.begin("m1")
     register.settle("m1")
     clock.now = 301.0
@@ -50,7 +50,7 @@ def test_ids_expire() -> None:  # Q7
 
 
 def test_a_new_user_starts_without_the_old_ones_ids() -> None:  # C18
-    register = EchoRegister[str](origin="me", time=Clock())
+    register = EchoRegister[str](origin=lambda: "me", time=Clock())
     register.begin("m1")
     register.settle("m1")
     register.clear()

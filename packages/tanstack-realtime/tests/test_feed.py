@@ -55,7 +55,7 @@ class Screen:
         self.listener: ScopeListener[Row, Any] | None = None
         self.commits = 0
         self.changes = 0
-        self.echoes = EchoRegister[tuple[str, RowMessage]](origin="me", time=lambda: 0.0)
+        self.echoes = EchoRegister[tuple[str, RowMessage]](origin=lambda: "me", time=lambda: 0.0)
         self.feed: Feed[Row, Any] = Feed(
             host=self,
             replica=Replica(Codec()),

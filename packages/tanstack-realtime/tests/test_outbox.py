@@ -58,7 +58,7 @@ async def test_one_channel_does_not_wait_for_another() -> None:
     await settle()
 
     assert provider.accepted == [("free", 2)]
-    await box.aclose()
+    await box.drain(0.0)
 
 
 async def test_the_connection_coming_back_ends_the_wait() -> None:
@@ -101,14 +101,26 @@ async def test_a_full_outbox_drops_its_oldest_and_says_so() -> None:  # P1
     assert [error.code for error in reported if isinstance(error, PublishError)] == ["outbox_full"]
 
 
+async def test_closing_sends_what_can_be_sent() -> None:  # P1
+    provider, reported = Provider(), list[Exception]()
+    box = outbox(provider, reported)
+    box.post("todos", {"n": 1})
+    box.post("todos", {"n": 2})
+
+    await box.drain(2.0)
+
+    assert provider.accepted == [("todos", 1), ("todos", 2)]
+    assert reported == []
+
+
 async def test_closing_reports_what_was_not_sent_and_leaves_no_task() -> None:  # P1, X9
     provider, reported = Provider(), list[Exception]()
-    provider.failures = [ConnectionLostError("gone")]
+    provider.failures = [ConnectionLostError("gone")] * 2
     box = outbox(provider, reported)
     box.post("todos", {"n": 1})
     await settle()
 
-    await box.aclose()
+    await box.drain(2.0)
 
     assert [str(error)[:12] for error in reported] == ["1 message(s)"]
     assert len(asyncio.all_tasks()) == 1

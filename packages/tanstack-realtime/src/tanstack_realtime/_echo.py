@@ -35,11 +35,11 @@ class EchoRegister(Generic[M]):
     """The mutation ids of one client instance; `M` is whatever is held back.
 
     Args:
-        origin: this client instance.
+        origin: gives this client instance, or None while there is no client.
         time: the clock, in seconds.
     """
 
-    def __init__(self, *, origin: str, time: Callable[[], float]) -> None:
+    def __init__(self, *, origin: Callable[[], str | None], time: Callable[[], float]) -> None:
         self._origin = origin
         self._time = time
         self._in_flight: dict[str, list[M]] = {}
@@ -66,7 +66,7 @@ class EchoRegister(Generic[M]):
 
     def admit(self, id: str | None, origin: str | None, message: M) -> bool:  # noqa: A002
         """Whether to apply `message` now. A held one comes back from `settle` or `fail`."""
-        if id is None or origin != self._origin:
+        if id is None or origin != self._origin():
             return True
         held = self._in_flight.get(id)
         if held is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol
 
@@ -145,7 +146,9 @@ class ScopeListener(Generic[T, K]):
                 case Subscribe():
                     self.subscribe()
                 case Fetch(number):
-                    self._fetch = asyncio.get_running_loop().create_task(self._feed.fetch(self, number))
+                    self._fetch = asyncio.get_running_loop().create_task(
+                        self._feed.fetch(self, number), context=self._feed.context.copy()
+                    )
                 case Wait(kind, delay):
                     self._cancel(kind)
                     self._timers[kind] = asyncio.get_running_loop().call_later(delay, self._fire, kind)
@@ -217,6 +220,9 @@ class Feed(Generic[T, K]):
         self.host = host
         self.replica = replica
         self.statistics = FeedStatistics()
+        self.context = copy_context()
+        """Every fetch runs as the first one would: in the session that started the collection, not in whatever task
+        happened to bring the reason."""
         self._echoes = echoes
         self._make_machine = make_machine
         self._scopes: dict[str, ScopeListener[T, K]] = {}
@@ -248,7 +254,7 @@ class Feed(Generic[T, K]):
             return None
         machine = scope.machine
         return ScopeStatus(
-            channel, machine.loaded, machine.live, machine.error, machine.denied, self.replica.keys(channel)
+            channel, machine.loaded, machine.live, machine.error, machine.denied, self.replica.count(channel)
         )
 
     @property
@@ -279,12 +285,15 @@ class Feed(Generic[T, K]):
             for watcher in watchers:
                 self.retain(scope.channel, params, watcher)
 
-    async def aclose(self) -> None:
-        """End every scope and wait for what was running."""
+    def aclose(self) -> Awaitable[None]:
+        """End every scope now. What it returns waits for the fetches that were cancelled."""
         for scope in tuple(self._scopes.values()):
             scope.take(scope.machine.stop())
-        await asyncio.gather(*(scope.finished() for scope in self._ending))
-        self._ending.clear()
+        ending, self._ending = self._ending, set()
+        return self._finished(ending)
+
+    async def _finished(self, ending: Iterable[ScopeListener[T, K]]) -> None:
+        await asyncio.gather(*(scope.finished() for scope in ending))
 
     def ended(self, scope: ScopeListener[T, K]) -> None:
         """A scope stopped: its rows go."""

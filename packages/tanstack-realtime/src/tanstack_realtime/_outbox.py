@@ -56,6 +56,7 @@ class Outbox:
         self._capacity = capacity
         self._lanes: dict[str, _Lane] = {}
         self._size = 0
+        self._draining = False
 
     def __len__(self) -> int:
         return self._size
@@ -84,9 +85,17 @@ class Outbox:
         self._lanes.clear()
         self._size = 0
 
-    async def aclose(self) -> None:
-        """Stop sending; what waits is reported as given up."""
+    async def drain(self, grace: float) -> None:
+        """Send what can be sent within `grace` seconds, without waiting for better times, and give up the rest.
+
+        The outbox is empty afterwards, has no task, and can be used again.
+        """
         tasks = [lane.task for lane in self._lanes.values()]
+        self._draining = True
+        self.wake()
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+        self._draining = False
         waiting = [(channel, len(lane.messages)) for channel, lane in self._lanes.items()]
         self.clear()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -121,6 +130,8 @@ class Outbox:
             message = lane.messages[0]
             error = await self._attempt(channel, message)
             if error is not None and error.retryable:
+                if self._draining:
+                    return
                 delay = min(_FIRST_DELAY * 2.0**attempt * (0.75 + 0.5 * self._random()), _LAST_DELAY)
                 attempt += 1
                 lane.wake.clear()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -69,6 +70,8 @@ class Parameters:
                         f"collection {id!r}: parameter {name!r} has no column {column!r} in its rows, which have "
                         f"{_listed(sorted(row_columns))}. Name the column with params={{{name!r}: '…'}}."
                     )
+        # Every row of a snapshot asks for its channel, and they are few. Typed, since 1 == True.
+        self._cached = lru_cache(maxsize=1024, typed=True)(self._wire)
 
     def channel(self, values: Mapping[str, Any]) -> str:
         """Return the wire string of the channel of these parameter values.
@@ -76,9 +79,16 @@ class Parameters:
         Raises:
             ChannelError: a value that no channel can carry.
         """
-        if isinstance(self._channel, str):
-            return serialize_key((self._channel, values))
-        return serialize_key(self._channel(**values))
+        ordered = tuple(values[name] for name in self.columns)
+        try:
+            return self._cached(*ordered)
+        except TypeError:
+            # A value that cannot be hashed cannot be in a channel either; this raises what says so.
+            return self._wire(*ordered)
+
+    def _wire(self, *values: Any) -> str:
+        named = dict(zip(self.columns, values, strict=True))
+        return serialize_key((self._channel, named) if isinstance(self._channel, str) else self._channel(**named))
 
     def declared(self) -> tuple[str, frozenset[str]] | None:
         """Return namespace and parameter names of the channels, for the server's gate; None if only calls can tell."""

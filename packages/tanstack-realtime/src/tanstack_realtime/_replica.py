@@ -162,9 +162,18 @@ class Replica(Generic[T, K]):
         entry = self._entries.get(wire_key(key))
         return entry is not None and entry.heard > tick
 
-    def keys(self, scope: str) -> int:
+    def get(self, key: object) -> T | None:
+        """Return the row with this key."""
+        entry = self._entries.get(wire_key(key))
+        return None if entry is None else entry.row
+
+    def count(self, scope: str) -> int:
         """How many rows the scope holds."""
         return len(self._scopes.get(scope, ()))
+
+    def is_open(self, scope: str) -> bool:
+        """Whether rows of the scope are kept."""
+        return scope in self._scopes
 
     # -- scopes ------------------------------------------------------------------------------------------------------
 
