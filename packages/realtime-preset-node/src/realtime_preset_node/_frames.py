@@ -47,9 +47,7 @@ class CloseCode(enum.IntEnum):
     """WebSocket close codes. 4400 to 4499: the same attempt would fail again. All others: come back."""
 
     NORMAL = 1000
-    GOING_AWAY = 1001
     LOST = 1006
-    TOO_BIG = 1009
     INTERNAL_ERROR = 1011
     RESTART = 1012
     SLOW_READER = 1013
