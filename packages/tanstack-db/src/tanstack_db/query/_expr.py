@@ -28,9 +28,9 @@ _TRUTH = (
     "around each comparison; `.one_of()` for `in`, `.between()` for `a < x < b`"
 )
 _SYMBOLS = {
-    **{"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&", "or": "|"},
-    **{"add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%"},
-}
+    "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&", "or": "|",
+    "add": "+", "sub": "-", "mul": "*", "div": "/", "floordiv": "//", "mod": "%",
+}  # fmt: skip
 _NULL = "with None is unknown for every row: write col(...).is_none(), or ~col(...).is_none()"
 
 

@@ -14,7 +14,7 @@ from .._errors import QueryError, UnknownColumnError
 from ._expr import ACTIVE, Expr, Trace, is_expr
 from ._ir import Call, Const, ExprIR, Ref
 
-__all__ = ["Row", "Shape", "conditions", "run", "values"]
+__all__ = ["Row", "Shape", "call", "conditions", "run", "values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +84,14 @@ class Row:
         raise self.__refusal("cannot be compared: compare a column")
 
     def __bool__(self) -> NoReturn:
-        raise self.__refusal(
-            "has no value while the query is built: for a row that a join may lack write ~col(row).is_none()"
-        )
+        raise self.__refusal("has no value yet: for a row that a join may lack write ~col(row).is_none()")
 
     def __hash__(self) -> NoReturn:
         raise self.__refusal("has no value while the query is built: name one of its columns")
 
     def __contains__(self, item: object) -> NoReturn:
         raise self.__refusal(
-            "cannot be searched with `in`: for a column that may be absent write col(row.column).is_none()"
+            "cannot be searched with `in`: for a column that may be absent write col(row[...]).is_none()"
         )
 
     def __len__(self) -> NoReturn:
@@ -120,9 +118,14 @@ def run(function: Callable[..., Any], trace: Trace, shapes: Sequence[Shape]) -> 
     """
     if not callable(function):
         raise QueryError(f"a query takes a function of its rows here, not {function!r}")
-    rows = [Row(trace, index, shape) for index, shape in enumerate(shapes)]
     _check_arity(function, shapes)
     _check_identity(function, len(shapes))
+    return call(function, trace, shapes)
+
+
+def call(function: Callable[..., Any], trace: Trace, shapes: Sequence[Shape]) -> Any:
+    """Do what `run` does, without its checks."""
+    rows = [Row(trace, index, shape) for index, shape in enumerate(shapes)]
     token = ACTIVE.set(trace)
     try:
         return function(*rows)
