@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from tanstack_db import Transaction, create_collection
 from tanstack_realtime import realtime_collection_options
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
+
 from tanstack_realtime.server import Realtime
 from tanstack_start import ServerFunctions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 
 from starlette.requests import HTTPConnection
+
 from tanstack_realtime.server import bearer_token
 
 __all__ = ["TOKENS", "get_user"]

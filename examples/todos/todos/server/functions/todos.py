@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from sqlalchemy import select
+
 from tanstack_start import current_user, server_fn
 
 from ... import db
