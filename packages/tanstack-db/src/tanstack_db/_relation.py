@@ -97,6 +97,7 @@ class Relation(Node):
         id: for errors and explain.
         rows: the visible rows by key, a live view. Readers outside a batch always see a settled state.
         columns: column names where the schema tells them, so that a misspelt one is an error; None when unknown.
+        schema: the class of the rows, or None when unknown.
         partition: for an on-demand source that can only load by parameter: parameter name -> column. None for a
             source that is loaded as a whole.
         shared: owned by the engine: indexes and dispatchers shared by the queries that read this relation.
@@ -104,6 +105,7 @@ class Relation(Node):
 
     id: str
     columns: frozenset[str] | None = None
+    schema: type[Any] | None = None
     partition: Mapping[str, str] | None = None
     shared: dict[Hashable, Any]
 

@@ -26,12 +26,14 @@ class Change(Generic[T, K]):
         key: the row's key.
         value: the row now; for a delete the row that went.
         previous: the row before, for an update; else None.
+        index: for an ordered query, where the row is now; None for a delete and where rows have no order.
     """
 
     type: Literal["insert", "update", "delete"]
     key: K
     value: T
     previous: T | None = None
+    index: int | None = None
 
 
 ChangeCallback: TypeAlias = Callable[[Sequence[Change[T, K]]], object]
