@@ -12,9 +12,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "todos"))
-
 from todos.server.users import TOKENS
 from todos.stage import Picture, Stage
 from todos.story import tell

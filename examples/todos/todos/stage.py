@@ -1,7 +1,7 @@
 """The demonstration's stage: one server process, two client processes, and a way to wait for what they show.
 
-The clients are separate processes that call server functions over HTTP and never open the database. Each prints what its
-screen shows as one JSON object per line and takes commands the same way.
+The clients are separate processes that call server functions over HTTP and never open the database. Each prints what
+its screen shows as one JSON object per line and takes commands the same way.
 """
 
 from __future__ import annotations
