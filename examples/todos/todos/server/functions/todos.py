@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tanstack_start import current_user, server_fn
 
@@ -27,7 +28,7 @@ async def _require_member(project_id: str) -> None:
             raise NotMember(f"you are not a member of project {project_id!r}")
 
 
-async def _find(session: db.AsyncSession, todo_id: str) -> TodoRow:
+async def _find(session: AsyncSession, todo_id: str) -> TodoRow:
     row = await session.get(TodoRow, todo_id)
     if row is None:
         raise NotFound(f"there is no todo {todo_id!r}")
