@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,16 +23,23 @@ from websockets.exceptions import ConnectionClosed
 
 from realtime_preset_node import CloseCode, NodePreset
 from realtime_preset_node._server import NodeServer
-from tanstack_realtime._errors import (
+from tanstack_realtime import (
     AuthenticationError,
+    Channel,
     ChannelDeniedError,
+    ClientContext,
+    CloseReason,
     ConnectionLostError,
+    Inbound,
+    Link,
+    OpenRequest,
     PresetMismatchError,
+    RealtimeClient,
+    RealtimeError,
+    Timing,
+    create_realtime_client,
 )
 from tanstack_realtime._http import DefaultHttp
-from tanstack_realtime._keys import Channel
-from tanstack_realtime._presets import ClientContext
-from tanstack_realtime._transport import CloseReason, Inbound, Link, OpenRequest
 from tanstack_realtime.server import Permissions, Realtime, bearer_token
 
 DEADLINE = 10.0
@@ -222,20 +233,20 @@ async def test_giving_up_an_attempt_leaves_nothing_open() -> None:  # C10
         await asyncio.wait_for(ended.wait(), DEADLINE)
 
 
-async def _hello(socket: ClientConnection, token: str) -> dict[str, Any]:
-    await socket.send(json.dumps({"type": "hello", "versions": [1], "token": token}))
-    return dict(json.loads(await asyncio.wait_for(socket.recv(), DEADLINE)))
+async def _hello(client: ClientConnection, token: str) -> dict[str, Any]:
+    await client.send(json.dumps({"type": "hello", "versions": [1], "token": token}))
+    return dict(json.loads(await asyncio.wait_for(client.recv(), DEADLINE)))
 
 
 async def test_a_browsers_websocket_speaks_it() -> None:  # A15
     _, app = application()
     async with serving(app) as port:
         url = f"ws://127.0.0.1:{port}/_realtime/ws"
-        async with connect(url, origin=f"http://127.0.0.1:{port}", proxy=None) as socket:  # type: ignore[arg-type]
-            assert (await _hello(socket, "carol"))["user"] == "carol"
-        async with connect(url, origin="https://evil.example", proxy=None) as socket:  # type: ignore[arg-type]
+        async with connect(url, origin=f"http://127.0.0.1:{port}", proxy=None) as browser:  # type: ignore[arg-type]
+            assert (await _hello(browser, "carol"))["user"] == "carol"
+        async with connect(url, origin="https://evil.example", proxy=None) as browser:  # type: ignore[arg-type]
             with pytest.raises(ConnectionClosed) as caught:
-                await _hello(socket, "carol")
+                await _hello(browser, "carol")
             assert caught.value.rcvd is not None
             assert caught.value.rcvd.code == CloseCode.BAD_ORIGIN
 
@@ -265,14 +276,108 @@ async def test_a_reader_that_stopped_reading_is_dropped_and_delays_nobody() -> N
 async def test_a_client_that_vanishes_is_cleaned_up() -> None:  # V4
     realtime, app = application()
     async with serving(app) as port:
-        socket = await connect(f"ws://127.0.0.1:{port}/_realtime/ws", proxy=None)
-        await _hello(socket, "alice")
-        await socket.send('{"type":"subscribe","id":1,"channel":"news"}')
-        await asyncio.wait_for(socket.recv(), DEADLINE)
-        socket.transport.abort()
-        await socket.wait_closed()
+        gone = await connect(f"ws://127.0.0.1:{port}/_realtime/ws", proxy=None)
+        await _hello(gone, "alice")
+        await gone.send('{"type":"subscribe","id":1,"channel":"news"}')
+        await asyncio.wait_for(gone.recv(), DEADLINE)
+        gone.transport.abort()
+        await gone.wait_closed()
         server = realtime._server
         assert isinstance(server, NodeServer)
         async with asyncio.timeout(DEADLINE):
-            while server.connections or server.statistics().subscriptions:  # noqa: ASYNC110 -- there is no event
+            while server.connections or server.statistics().subscriptions:
                 await asyncio.sleep(0)
+
+
+# -- two clients and a server process that is killed -----------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def server_process(port: int) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Run node_app in a process; leaving kills it like a crash does."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "node_app:app", "--port", str(port), "--log-level", "warning"),
+        cwd=Path(__file__).parent,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Inbox:
+    """What one client hears on its channel."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[Any] = asyncio.Queue()
+        self.live: asyncio.Queue[bool | None] = asyncio.Queue()
+
+    def on_message(self, message: Inbound, /) -> None:
+        self.heard.put_nowait((message.data, message.own, message.user_id))
+
+    def on_live(self, recovered: bool | None, /) -> None:
+        self.live.put_nowait(recovered)
+
+    def on_gap(self, reason: str, /) -> None:
+        raise AssertionError(reason)
+
+    def on_offline(self) -> None:
+        pass
+
+    def on_denied(self, error: ChannelDeniedError, /) -> None:
+        raise error
+
+    def on_focus(self) -> None:
+        pass
+
+
+async def test_clients_survive_a_killed_server() -> None:  # C7, S2, S3, P4, G1
+    port = free_port()
+    clients: list[RealtimeClient] = []
+    inboxes: list[Inbox] = []
+    for name in ("alice", "bob"):
+        client = create_realtime_client(
+            f"http://127.0.0.1:{port}", get_token=partial(str, name), timing=Timing(first_delay=0.05, max_delay=0.5)
+        )
+        client.connect()
+        inbox = Inbox()
+        client.subscribe(("chat", {"room": 1}), inbox)
+        client.subscribe(("chat", {"room": 2}), inbox)
+        clients.append(client)
+        inboxes.append(inbox)
+
+    async def talk(text: str, recovered: bool | None) -> None:
+        for client, inbox in zip(clients, inboxes, strict=True):
+            await asyncio.wait_for(client.connected(), 30)
+            live = [await asyncio.wait_for(inbox.live.get(), DEADLINE) for _ in range(2)]
+            assert live == [recovered, recovered]
+        for room in (1, 2):
+            await clients[0].publish(("chat", {"room": room}), {"text": text})
+            await clients[1].publish_via_http(("chat", {"room": room}), {"text": text})
+            for number, inbox in enumerate(inboxes):
+                first = await asyncio.wait_for(inbox.heard.get(), DEADLINE)
+                second = await asyncio.wait_for(inbox.heard.get(), DEADLINE)
+                assert first == ({"text": text}, number == 0, "alice")
+                assert second == ({"text": text}, False, "bob")
+
+    async with server_process(port):
+        await talk("before", None)
+    async with asyncio.timeout(DEADLINE):
+        while any(client.is_connected for client in clients):  # noqa: ASYNC110 -- polls state
+            await asyncio.sleep(0.01)
+    with pytest.raises(RealtimeError):
+        async with asyncio.timeout(DEADLINE):
+            await clients[0].publish_via_http(("chat", {"room": 1}), {"text": "to nobody"})
+    async with server_process(port):
+        await talk("after", recovered=False)
+        for client in clients:
+            await client.close()
+    for inbox in inboxes:
+        assert inbox.heard.empty()

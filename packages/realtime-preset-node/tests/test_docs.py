@@ -16,7 +16,7 @@ from tanstack_db.testing import settle
 from tanstack_realtime._keys import Channel
 from tanstack_realtime.server import Permissions, Realtime, Reject, bearer_token
 
-_PAGE = Path(__file__).parents[3] / "docs" / "protocol.md"
+_PAGE = Path(__file__).parent / "../../../docs/protocol.md"
 _TEXT = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else ""
 _TRANSCRIPTS = re.findall(r"```wire\n(.*?)```", _TEXT, re.DOTALL)
 
@@ -60,7 +60,7 @@ class Replay:
             self.sent.append(f"close {message['code']}")
 
     async def run(self, transcript: str) -> None:
-        scope = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "scheme": "ws"}
+        scope: dict[str, Any] = {"type": "websocket", "path": "/ws", "headers": [], "query_string": b"", "scheme": "ws"}
         serving = asyncio.ensure_future(self.realtime(scope, self._incoming.get, self._send))
         for line in transcript.splitlines():
             await self._step(line)
@@ -82,13 +82,15 @@ class Replay:
             await self.realtime.publish(published[1], json.loads(published[2]))
         else:
             assert line.startswith("S: "), line
-            expected: Any = line[3:] if line.startswith("S: close") else json.loads(line[3:])
             assert self.sent, f"nothing was sent where the page has {line}"
             actual = self.sent.pop(0)
-            for member in ("connection", "epoch"):
-                if isinstance(expected, dict) and member in expected:
-                    self.names.setdefault(expected[member], actual[member])
-                    expected[member] = self.names[expected[member]]
+            if line.startswith("S: close"):
+                assert actual == line[3:]
+                return
+            expected: dict[str, Any] = json.loads(line[3:])
+            for member in {"connection", "epoch"} & expected.keys():
+                self.names.setdefault(expected[member], actual[member])
+                expected[member] = self.names[expected[member]]
             assert actual == expected
 
 
