@@ -57,7 +57,7 @@ build: $(UV)  ## build every package into dist/
 	rm -rf dist
 	$(UV) build --quiet --all-packages
 
-wheels: setup  ## install every wheel alone in a clean environment and run its tests there (ARGS=tanstack-db)
+wheels: setup build  ## install every wheel alone in a clean environment and run its tests there (ARGS=tanstack-db)
 	$(BIN)/python scripts/check_wheels.py $(ARGS)
 
 websockets-newest: setup  ## the node preset on the newest websockets, which the lock holds back for the Ably SDK

@@ -3,7 +3,7 @@
 * Every relative link and image leads to a file, every anchor to a heading.
 * Every page of docs/ is reachable from docs/index.md.
 * README.md and docs/index.md name every package.
-* Every package's changelog has an entry for its version, on top.
+* Every package's changelog has an entry for its version on top, or above it one that is unreleased.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)(?:\s+\"[^\"]*\")?\)")
 _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
-_ENTRY = re.compile(r"^## (\S+)", re.MULTILINE)
+_ENTRY = re.compile(r"^## (\S+) \((\S+)\)$", re.MULTILINE)
 
 
 def pages() -> list[Path]:
@@ -62,9 +62,10 @@ def problems() -> Iterator[str]:
         for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
             if package.name not in page.read_text():
                 yield f"{page.relative_to(ROOT)} does not name {package.name}"
-        entry = _ENTRY.search(package.changelog.read_text())
-        if entry is None or entry[1] != package.version:
-            yield f"{package.changelog.relative_to(ROOT)}: the first entry is not ## {package.version}"
+        entries = _ENTRY.findall(package.changelog.read_text())
+        released = [version for version, when in entries if when != "unreleased" or version == package.version]
+        if released[:1] != [package.version] or len(entries) > len(released) + 1:
+            yield f"{package.changelog.relative_to(ROOT)}: the newest entry is not ## {package.version} (when)"
 
 
 def check() -> None:

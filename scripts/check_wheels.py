@@ -1,8 +1,8 @@
 """Install every wheel alone in a clean environment, and run its tests there.
 
-``python scripts/check_wheels.py [package ...]``. For each package: a new environment gets the wheel and what it asks
-for, siblings as wheels of this tree, everything else from the index, unlocked, as a user would get it. There it is
-imported, its version compared, its environment checked, and a copy of its tests is run outside the checkout.
+``python scripts/check_wheels.py [package ...]``, after ``make build``. For each package: a new environment gets the wheel
+and what it asks for, siblings as wheels of this tree, everything else from the index, unlocked, as a user would get it.
+There it is imported, its version compared, its environment checked, and a copy of its tests is run outside the checkout.
 """
 
 from __future__ import annotations
@@ -94,15 +94,13 @@ def check_all() -> None:
     failures: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        dist = folder / "dist"
-        build(dist)
 
         def check(package: Package) -> None:
             started = time.monotonic()
             work = folder / package.name
             work.mkdir()
             try:
-                line = check_wheel(package, dist, work)
+                line = check_wheel(package, ROOT / "dist", work)
             except Failure as failure:
                 failures.append(package.name)
                 line = f"FAILED\n{failure}"
