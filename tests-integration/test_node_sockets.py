@@ -370,7 +370,7 @@ async def test_clients_survive_a_killed_server() -> None:  # C7, S2, S3, P4, G1
     async with server_process(port):
         await talk("before", None)
     async with asyncio.timeout(DEADLINE):
-        while any(client.is_connected for client in clients):  # noqa: ASYNC110 -- polls state
+        while any(client.is_connected for client in clients):
             await asyncio.sleep(0.01)
     with pytest.raises(RealtimeError):
         async with asyncio.timeout(DEADLINE):
