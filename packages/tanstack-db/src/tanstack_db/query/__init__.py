@@ -1,0 +1,33 @@
+"""Queries: what they say, and how that becomes functions of rows.
+
+================  ==================================================================================================
+``_builder``      `QueryBuilder`, `Query`, `Grouped`, `One`: immutable, typed; ``_clauses`` reads each clause's forms
+``_aggregates``   `count` and its kin; ``_grouping`` traces the function that calls them, and replays it per result
+``_sources``      names, columns and string paths
+``_trace``        runs a lambda with stand-ins for rows; ``_expr`` has `Expr`, what their columns are, and `col`
+``_compile``      expressions to generated Python functions
+``_ir``           the trees that all of these pass on
+================  ==================================================================================================
+"""
+
+from ._aggregates import avg, count, count_if, max_, min_, sum_
+from ._builder import Cond, Grouped, One, Op, Query, QueryBuilder, Source
+from ._expr import Expr, col
+
+__all__ = [
+    "Cond",
+    "Expr",
+    "Grouped",
+    "One",
+    "Op",
+    "Query",
+    "QueryBuilder",
+    "Source",
+    "avg",
+    "col",
+    "count",
+    "count_if",
+    "max_",
+    "min_",
+    "sum_",
+]

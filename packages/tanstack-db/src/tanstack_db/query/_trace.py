@@ -14,7 +14,7 @@ from .._errors import QueryError, UnknownColumnError
 from ._expr import ACTIVE, Expr, Trace, is_expr
 from ._ir import Call, Const, ExprIR, Ref
 
-__all__ = ["Row", "Shape", "call", "conditions", "run", "values"]
+__all__ = ["Row", "Shape", "call", "check_function", "conditions", "run", "values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,7 @@ def run(function: Callable[..., Any], trace: Trace, shapes: Sequence[Shape]) -> 
     Raises:
         QueryError: it does not take one argument per source, or it does what cannot be traced.
     """
-    if not callable(function):
-        raise QueryError(f"a query takes a function of its rows here, not {function!r}")
-    _check_arity(function, shapes)
+    check_function(function, shapes)
     _check_identity(function, len(shapes))
     return call(function, trace, shapes)
 
@@ -184,7 +182,14 @@ def values(function: Callable[..., Any], shapes: Sequence[Shape], what: str) -> 
     return tuple(found)
 
 
-def _check_arity(function: Callable[..., Any], shapes: Sequence[Shape]) -> None:
+def check_function(function: Callable[..., Any], shapes: Sequence[Shape]) -> None:
+    """Check that a function takes one row per source.
+
+    Raises:
+        QueryError: it does not.
+    """
+    if not callable(function):
+        raise QueryError(f"a query takes a function of its rows here, not {function!r}")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin without a signature: the call itself will tell

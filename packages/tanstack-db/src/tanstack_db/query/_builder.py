@@ -1,0 +1,379 @@
+"""The builder: immutable queries, each clause giving a new one.
+
+A clause after a projection (`select`, `aggregate`) sees the result rows: it starts a new level, which reads the level
+before as its source. `limit` and `offset` after ``select(fn)`` belong to the level of the order, as in SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVarTuple, cast, overload
+
+from typing_extensions import TypeVar
+
+from .._errors import QueryError
+from .._relation import LiveSource
+from .._snapshot import Rows
+from ._clauses import join_pairs, order_terms, totals, where_terms, window
+from ._expr import Expr
+from ._grouping import grouping
+from ._ir import ExprIR, JoinIR, JoinKind, QueryIR, RowFunction
+from ._sources import one_source, shapes_of, source_ir
+from ._trace import check_function, values
+
+if TYPE_CHECKING:
+    from .._client import DbClient
+    from .._relation import Relation
+
+__all__ = ["Cond", "Grouped", "One", "Op", "Query", "QueryBuilder", "Source"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+T = TypeVar("T")
+R = TypeVar("R")
+U = TypeVar("U")
+Ts = TypeVarTuple("Ts")
+Out = TypeVar("Out", covariant=True)
+
+Cond: TypeAlias = bool | Expr[bool] | None
+"""What a condition returns: a comparison of columns, a bool for the type checker; or an optional bool column."""
+
+Op: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in", "like"]
+
+Source: TypeAlias = LiveSource[Rows[T]]
+"""What `QueryBuilder.from_` and `Query.join` take: a collection, a scope of one, another query."""
+
+
+class _Built(LiveSource[Out], Generic[Out]):
+    """What the builder builds. Equal when they say the same."""
+
+    __slots__ = ("_ir",)
+
+    def __init__(self, ir: QueryIR) -> None:
+        self._ir = ir
+
+    @property
+    def ir(self) -> QueryIR:
+        """What the query says."""
+        return self._ir
+
+    def _open(self, db: DbClient) -> Relation:
+        from .._live import open_query
+
+        return open_query(self._ir, db)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Built) and self._ir == other._ir
+
+    def __hash__(self) -> int:
+        return hash(self._ir)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {', '.join(source.name for source in self._ir.sources)}>"
+
+
+class One(_Built[Out], Generic[Out]):
+    """A query whose result is one row: of `Query.find_one`, `Query.aggregate`, or `Query.select` of totals."""
+
+
+class Query(_Built[Rows[R]], Generic[R, *Ts]):
+    """A query of many rows. Every method returns a new one.
+
+    `R` is the result row: the row of the source, with joins a tuple of rows that has them as attributes as well, after
+    a projection what that returns. `Ts` are the rows that lambdas are called with.
+    """
+
+    # -- filter, order, window -----------------------------------------------------------------------------------------
+
+    @overload
+    def where(self, cond: Callable[[*Ts], Cond], /) -> Self: ...
+    @overload
+    def where(self, path: str, op: Op, value: object, /) -> Self: ...
+    @overload
+    def where(self, /, **equals: object) -> Self: ...
+    def where(self, /, *args: Any, **equals: Any) -> Self:
+        """Keep the rows for which a condition is true. Several conditions must all be true.
+
+        Example:
+            >>> query.where(lambda t: (t.project_id == pid) & ~col(t.done))
+            >>> query.where("project_id", "=", pid)
+            >>> query.where(project_id=pid)
+
+        Comparisons with null are unknown, and rows for which a condition is unknown are left out. The window of `limit`
+        is cut after all conditions, also those added later.
+
+        Raises:
+            QueryError: the condition cannot be traced; the message says what to write.
+            UnknownColumnError: a column that there is not.
+        """
+        level = self._level("where")
+        return self._with(replace(level, where=(*level.where, *where_terms(args, equals, level.sources))))
+
+    @overload
+    def order_by(self, key: Callable[[*Ts], object], /, *, desc: bool = False) -> Self: ...
+    @overload
+    def order_by(self, path: str, direction: Literal["asc", "desc"] = "asc", /) -> Self: ...
+    def order_by(self, /, *args: Any, desc: bool = False) -> Self:
+        """Order by a column, or by a tuple of columns; further calls order what is equal so far.
+
+        Nulls come first in both directions, and what is equal is ordered by the rows' keys.
+
+        Raises:
+            QueryError: it is no column, or the direction is neither ``"asc"`` nor ``"desc"``.
+            UnknownColumnError: a column that there is not.
+        """
+        level = self._level("order_by")
+        terms = order_terms(args, desc=desc, sources=level.sources)
+        return self._with(replace(level, order_by=(*level.order_by, *terms)))
+
+    def limit(self, n: int, /) -> Self:
+        """Keep the first `n` rows of the order.
+
+        Raises:
+            QueryError: `n` is no number of rows.
+        """
+        return self._with(replace(self._window(), limit=window("limit", n)))
+
+    def offset(self, n: int, /) -> Self:
+        """Leave out the first `n` rows of the order, before `limit` counts.
+
+        Raises:
+            QueryError: `n` is no number of rows.
+        """
+        return self._with(replace(self._window(), offset=window("offset", n)))
+
+    # -- join ----------------------------------------------------------------------------------------------------------
+
+    @overload
+    def join(
+        self, other: Source[U] = ..., /, *, on: Callable[[*Ts, U], Cond], **named: Source[U]
+    ) -> Query[tuple[*Ts, U | None], *Ts, U | None]: ...
+    @overload
+    def join(
+        self, left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[*Ts, U | None], *Ts, U | None]: ...
+    def join(self, /, *args: Any, on: Any = None, **named: Any) -> Any:
+        """Join another source; rows without a match stay, with None for it (a left join).
+
+        Example:
+            >>> query.join(comments, on=lambda todo, comment: todo.id == comment.todo_id)
+            >>> query.join("todos.id", "=", "comments.todo_id", comments=comments)
+
+        Args:
+            args: the source; in the string form the two columns around ``"="``.
+            on: compares columns of both sides by ``==``, several joined by ``&``. Sees whole rows.
+            named: the source by a name for it, where its id is taken or the string form is used.
+
+        Raises:
+            QueryError: no source, a name that is taken, or `on` says something else than equalities.
+            UnknownColumnError: a column that there is not.
+        """
+        return self._join("left", args, on, named)
+
+    @overload
+    def inner_join(
+        self, other: Source[U] = ..., /, *, on: Callable[[*Ts, U], Cond], **named: Source[U]
+    ) -> Query[tuple[*Ts, U], *Ts, U]: ...
+    @overload
+    def inner_join(
+        self, left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[*Ts, U], *Ts, U]: ...
+    def inner_join(self, /, *args: Any, on: Any = None, **named: Any) -> Any:
+        """Join another source; only rows with a match stay. Arguments as for `join`."""
+        return self._join("inner", args, on, named)
+
+    @overload
+    def right_join(
+        self: Query[Any, A], other: Source[U] = ..., /, *, on: Callable[[A, U], Cond], **named: Source[U]
+    ) -> Query[tuple[A | None, U], A | None, U]: ...
+    @overload
+    def right_join(
+        self: Query[Any, A], left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[A | None, U], A | None, U]: ...
+    @overload
+    def right_join(
+        self: Query[Any, A, B], other: Source[U] = ..., /, *, on: Callable[[A, B, U], Cond], **named: Source[U]
+    ) -> Query[tuple[A | None, B | None, U], A | None, B | None, U]: ...
+    @overload
+    def right_join(
+        self: Query[Any, A, B], left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[A | None, B | None, U], A | None, B | None, U]: ...
+    @overload
+    def right_join(
+        self: Query[Any, A, B, C], other: Source[U] = ..., /, *, on: Callable[[A, B, C, U], Cond], **named: Source[U]
+    ) -> Query[tuple[A | None, B | None, C | None, U], A | None, B | None, C | None, U]: ...
+    @overload
+    def right_join(
+        self: Query[Any, A, B, C], left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[A | None, B | None, C | None, U], A | None, B | None, C | None, U]: ...
+    def right_join(self, /, *args: Any, on: Any = None, **named: Any) -> Any:
+        """Join another source; its rows without a match stay, with None for all others. Arguments as for `join`."""
+        return self._join("right", args, on, named)
+
+    @overload
+    def full_join(
+        self: Query[Any, A], other: Source[U] = ..., /, *, on: Callable[[A, U], Cond], **named: Source[U]
+    ) -> Query[tuple[A | None, U | None], A | None, U | None]: ...
+    @overload
+    def full_join(
+        self: Query[Any, A], left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[A | None, U | None], A | None, U | None]: ...
+    @overload
+    def full_join(
+        self: Query[Any, A, B], other: Source[U] = ..., /, *, on: Callable[[A, B, U], Cond], **named: Source[U]
+    ) -> Query[tuple[A | None, B | None, U | None], A | None, B | None, U | None]: ...
+    @overload
+    def full_join(
+        self: Query[Any, A, B], left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[A | None, B | None, U | None], A | None, B | None, U | None]: ...
+    @overload
+    def full_join(
+        self: Query[Any, A, B, C], other: Source[U] = ..., /, *, on: Callable[[A, B, C, U], Cond], **named: Source[U]
+    ) -> Query[tuple[A | None, B | None, C | None, U | None], A | None, B | None, C | None, U | None]: ...
+    @overload
+    def full_join(
+        self: Query[Any, A, B, C], left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[A | None, B | None, C | None, U | None], A | None, B | None, C | None, U | None]: ...
+    def full_join(self, /, *args: Any, on: Any = None, **named: Any) -> Any:
+        """Join another source; rows of both sides stay without a match. Arguments as for `join`."""
+        return self._join("full", args, on, named)
+
+    # -- projection ----------------------------------------------------------------------------------------------------
+
+    @overload
+    def select(self, row: Callable[[*Ts], U], /) -> Query[U, U]: ...
+    @overload
+    def select(self, /, **totals: Callable[[Sequence[R]], object]) -> One[Any]: ...
+    def select(self, /, *args: Any, **functions: Any) -> Any:
+        """Make another row of each row, by a plain function of real rows; or totals of all rows.
+
+        Example:
+            >>> query.select(lambda todo: todo.text.title())
+            >>> query.select(total=len, done=lambda todos: sum(todo.done for todo in todos))
+
+        The function must depend on nothing but the row. Totals are computed from all rows after each change; what
+        `aggregate` gives is kept up to date at a cost that does not depend on their number.
+
+        Raises:
+            QueryError: neither of the two forms.
+        """
+        level = self._level("select")
+        if functions and not args:
+            return One[Any](replace(level, projection=totals(functions), single=True))
+        if len(args) != 1 or functions or not callable(args[0]):
+            raise QueryError("select takes a function of the row, or totals as in select(total=len)")
+        check_function(args[0], shapes_of(level.sources))
+        return Query[Any, Any](replace(level, projection=RowFunction(args[0])))
+
+    def aggregate(self, totals: Callable[[*Ts], U], /) -> One[U]:
+        """Aggregate all rows to one; also no rows.
+
+        Example:
+            >>> query.aggregate(lambda t: Stats(total=count(), done=count(t.completed_at)))
+
+        Args:
+            totals: makes the result from `count`, `count_if`, `sum_`, `avg`, `min_` and `max_`. It is called again for
+                every result, and must call the same aggregates each time.
+
+        Raises:
+            QueryError: it uses a column outside an aggregate, or no aggregate.
+            UnknownColumnError: a column that there is not.
+        """
+        level = self._level("aggregate")
+        return One[U](replace(level, projection=grouping(totals, shapes_of(level.sources), ()), single=True))
+
+    def group_by(self, key: Callable[[*Ts], object], /) -> Grouped[*Ts]:
+        """Group by a column, or by a tuple of columns; `Grouped.aggregate` says what becomes of each group.
+
+        Raises:
+            QueryError: it is no column.
+            UnknownColumnError: a column that there is not.
+        """
+        level = self._level("group_by")
+        return Grouped[*Ts](level, values(key, shapes_of(level.sources), "group_by"))
+
+    def find_one(self) -> One[R | None]:
+        """Take the first row, or None."""
+        level = self._window()
+        return One[Any](replace(level, limit=1 if level.limit is None else min(level.limit, 1), single=True))
+
+    # -- making --------------------------------------------------------------------------------------------------------
+
+    def _with(self, ir: QueryIR) -> Self:
+        return cast("Self", Query[Any, Any](ir))
+
+    def _level(self, clause: str) -> QueryIR:
+        """Return the level that a clause belongs to: this one, or after a projection a new one."""
+        ir = self._ir
+        if ir.projection is None:
+            return ir
+        if clause in ("where", "join") and ir.order_by and ir.limit is None and isinstance(ir.projection, RowFunction):
+            raise QueryError(f"{clause} after select() would lose the order: call order_by after {clause}")
+        return QueryIR((source_ir(self),))
+
+    def _window(self) -> QueryIR:
+        """Return the level that is cut: a plain function makes one row of one row, so it does not matter when."""
+        return self._ir if isinstance(self._ir.projection, RowFunction) else self._level("limit")
+
+    def _join(self, kind: JoinKind, args: tuple[Any, ...], on: Any, named: dict[str, Any]) -> Any:
+        level = self._level("join")
+        if len(args) > 1 if on is not None else len(args) != 3:
+            raise QueryError(
+                "a join takes a source and what to compare: join(comments, on=lambda todo, comment: todo.id == "
+                'comment.todo_id) or join("todos.id", "=", "comments.todo_id", comments=comments)'
+            )
+        joined = one_source("join", args if on is not None else (), named, level.sources)
+        sources = (*level.sources, joined)
+        pairs = join_pairs(args, on, sources)
+        join = JoinIR(len(level.sources), kind, pairs)
+        return Query[Any, Any](replace(level, sources=sources, joins=(*level.joins, join)))
+
+
+class Grouped(Generic[*Ts]):
+    """What `Query.group_by` gives: groups that are waiting for their `aggregate`."""
+
+    __slots__ = ("_keys", "_level")
+
+    def __init__(self, level: QueryIR, keys: tuple[ExprIR, ...]) -> None:
+        self._level = level
+        self._keys = keys
+
+    def aggregate(self, totals: Callable[[*Ts], U], /) -> Query[U, U]:
+        """Make one row of each group. Later lambdas see that row, so ``where`` after it is SQL's HAVING.
+
+        Example:
+            >>> query.group_by(lambda t: t.project_id).aggregate(lambda t: Stats(project=t.project_id, total=count()))
+
+        Args:
+            totals: as for `Query.aggregate`; group keys are plain values in it.
+
+        Raises:
+            QueryError: it uses a column that is neither a group key nor inside an aggregate.
+            UnknownColumnError: a column that there is not.
+        """
+        projection = grouping(totals, shapes_of(self._level.sources), self._keys)
+        return Query[U, U](replace(self._level, projection=projection))
+
+
+class QueryBuilder:
+    """Where a query begins: ``q.from_(todos)``."""
+
+    __slots__ = ()
+
+    @overload
+    def from_(self, source: Source[T], /) -> Query[T, T]: ...
+    @overload
+    def from_(self, /, **source: Source[T]) -> Query[T, T]: ...
+    def from_(self, /, *args: Any, **named: Any) -> Any:
+        """Read a source: a collection, a scope of one, another query.
+
+        Example:
+            >>> q.from_(todos)
+            >>> q.from_(todos=todos)  # with a name for string paths and joined rows; else it is the collection's id
+
+        Raises:
+            QueryError: no source, or several.
+        """
+        return Query[Any, Any](QueryIR((one_source("from_", args, named),)))
