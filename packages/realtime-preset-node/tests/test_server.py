@@ -541,6 +541,26 @@ async def test_publishing_from_a_process_that_serves_nobody_says_so() -> None:
         await realtime.publish(("a", {}), 1)
 
 
+async def test_a_request_over_http_shows_that_the_process_serves() -> None:
+    site = Site()
+    message = {"channel": "a", "data": 1}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(site.app), base_url="http://x") as http:
+        answer = await http.post("/_realtime/publish", json=message, headers={"authorization": "Bearer u1"})
+    assert answer.status_code == 200
+    await site.realtime.publish(("a", {}), 1)
+
+
+async def test_a_publish_over_http_reaches_the_sockets_with_its_publisher() -> None:  # A1, P4
+    site = Site()
+    alice = await site.client("alice")
+    await alice.subscribe("a")
+    message = {"channel": "a", "data": None}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(site.app), base_url="http://x") as http:
+        await http.post("/_realtime/publish", json=message, headers={"authorization": "Bearer alice"})
+    assert await alice.take() == [{"type": "message", "channel": "a", "offset": 1, "data": None, "user": "alice"}]
+    await alice.gone()
+
+
 def test_a_second_event_loop_is_refused() -> None:
     realtime = Site().realtime
     with asyncio.Runner() as first, asyncio.Runner() as second:
@@ -581,8 +601,6 @@ def test_several_workers_are_refused_with_the_way_out(monkeypatch: pytest.Monkey
     [({"host": "app.example"}, "ws://app.example/_realtime/ws"), ({"host": "a:81"}, "ws://a:81/_realtime/ws")],
 )
 async def test_the_configuration_names_the_socket(headers: dict[str, str], url: str) -> None:
-    import httpx
-
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(Site().app), base_url="http://x", headers=headers
     ) as http:

@@ -125,6 +125,8 @@ class Realtime:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, WebSocket or lifespan."""
+        if scope["type"] != "lifespan":
+            await self._server.startup()
         await self._router(scope, receive, send)
 
     async def __aenter__(self) -> Self:

@@ -103,7 +103,7 @@ class ServerPreset(Protocol):
         ...
 
     async def startup(self) -> None:
-        """Called when the application says that it serves from this process. Not every host says so."""
+        """Learn that clients are served from this process and loop. Called before every request, so cheap."""
         ...
 
     async def aclose(self) -> None:
