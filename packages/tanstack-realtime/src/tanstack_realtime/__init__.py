@@ -1,5 +1,126 @@
-"""Live collections, live channels and presence for tanstack-db, over a swappable provider."""
+"""Live collections, live channels and presence for tanstack-db, over a swappable provider.
 
+Layers, each using only those below it:
+
+==================================  ====================================================================================
+``_cli``                            the command ``tanstack-realtime``
+``_create``, ``_client``            `create_realtime_client`, `RealtimeClient`; ``_slot`` lets collections find it
+``_feed``, ``_scope``, ``_replica`` rows of collections: when to fetch, what to merge; ``_outbox``, ``_echo``: writes
+``_driver``, ``_subscriptions``     the shells: tasks, timers, listeners; ``_supervisor`` owns the tasks
+``_connection``, ``_channels``      the machines: events in, actions out, no I/O and no clock
+``_presets``, ``_settings``         what carries the messages, and who says so; ``_http`` and ``_endpoint`` for requests
+``_transport``                      the seam that a preset's client half implements
+``_keys``, ``_envelope``, ``_json`` names of channels, messages, and what crosses the wire
+``_errors``                         one tree
+==================================  ====================================================================================
+
+The server half is `tanstack_realtime.server` and is imported by nothing here.
+"""
+
+from ._client import GetToken, RealtimeClient
+from ._collection import CollectionScope, RealtimeCollection
+from ._connection import Timing
+from ._connection_events import StatusName
+from ._create import create_realtime_client
+from ._errors import (
+    AuthenticationError,
+    ChannelDeniedError,
+    ChannelError,
+    ClosedError,
+    ConfigurationError,
+    ConnectionLostError,
+    MessageError,
+    NotConnectedError,
+    PresetMismatchError,
+    PublishError,
+    RealtimeError,
+    UnknownPresetError,
+)
+from ._feed import FeedStatistics, ScopeStatus
+from ._http import Http, HttpResponse
+from ._keys import MAX_CHANNEL_LENGTH, Channel, ChannelLike, ChannelParam, parse_channel, serialize_key
+from ._lifecycle import Lifecycle, LifecycleEvent, LifecycleSource
+from ._options import Fetched, realtime_collection_options
+from ._presets import PRESET_API, ClientContext, Preset, installed_presets, load_preset
+from ._settings import EnvVar, Settings, read_environment, resolve_preset, resolve_settings
+from ._slot import ClientSlot, client_slot
+from ._state import RealtimeState, SubscriptionInfo
+from ._subscriptions import Listener, Subscription, SubscriptionState
+from ._transport import (
+    JSON,
+    Capabilities,
+    CloseReason,
+    Inbound,
+    Link,
+    LinkSink,
+    OpenRequest,
+    Position,
+    RealtimeTransport,
+    SubscribeAck,
+)
 from ._version import __version__
 
-__all__ = ["__version__"]
+__all__ = [
+    "JSON",
+    "MAX_CHANNEL_LENGTH",
+    "PRESET_API",
+    "AuthenticationError",
+    "Capabilities",
+    "Channel",
+    "ChannelDeniedError",
+    "ChannelError",
+    "ChannelLike",
+    "ChannelParam",
+    "ClientContext",
+    "ClientSlot",
+    "CloseReason",
+    "ClosedError",
+    "CollectionScope",
+    "ConfigurationError",
+    "ConnectionLostError",
+    "EnvVar",
+    "FeedStatistics",
+    "Fetched",
+    "GetToken",
+    "Http",
+    "HttpResponse",
+    "Inbound",
+    "Lifecycle",
+    "LifecycleEvent",
+    "LifecycleSource",
+    "Link",
+    "LinkSink",
+    "Listener",
+    "MessageError",
+    "NotConnectedError",
+    "OpenRequest",
+    "Position",
+    "Preset",
+    "PresetMismatchError",
+    "PublishError",
+    "RealtimeClient",
+    "RealtimeCollection",
+    "RealtimeError",
+    "RealtimeState",
+    "RealtimeTransport",
+    "ScopeStatus",
+    "Settings",
+    "StatusName",
+    "SubscribeAck",
+    "Subscription",
+    "SubscriptionInfo",
+    "SubscriptionState",
+    "Timing",
+    "UnknownPresetError",
+    "__version__",
+    "client_slot",
+    "create_realtime_client",
+    "installed_presets",
+    "load_preset",
+    "parse_channel",
+    "read_environment",
+    "realtime_collection_options",
+    "resolve_preset",
+    "resolve_settings",
+    "serialize_key",
+]

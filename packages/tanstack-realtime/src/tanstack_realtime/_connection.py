@@ -45,7 +45,6 @@ from ._connection_events import (
     Opened,
     OpenFailed,
     Probe,
-    Report,
     ResolveWaiters,
     Resubscribe,
     Resumed,
@@ -129,6 +128,8 @@ class ConnectionMachine:
         self._random = random
         self._timing = timing or Timing()
         self._known_user = False
+        self._link_over = False
+        """Whether the attempt has ended by itself."""
         self._was_connected = False
         """Whether the application has seen "connected" since it asked for it: a retry is then a reconnect."""
         self._retry_denied = False
@@ -182,7 +183,7 @@ class ConnectionMachine:
         self._go(phase)
         self._refusal = None
         self._refetch_due = False
-        return [*actions, *self._emit("disconnected", None), FailWaiters(error)]
+        return [*actions, *self._emit("disconnected", None), FailWaiters(error, refused=False)]
 
     def _wake_offline(self, event: Wake) -> list[Action]:
         return [Focused()] if event.refetch else []
@@ -207,6 +208,7 @@ class ConnectionMachine:
         reason = self._shown.reason if self.phase is Phase.WAITING else None
         self._go(Phase.OPENING)
         self.generation += 1
+        self._link_over = False
         return [
             *actions,
             *self._emit(self._trying(), reason),
@@ -224,9 +226,10 @@ class ConnectionMachine:
         return [*actions, *self._start("idle", self._timing.ping_after), *self._resubscribe({})]
 
     def _open_failed(self, event: OpenFailed) -> list[Action]:
+        self._link_over = True
         if not event.error.retryable:
             return self._refuse(event.error)
-        return self._wait(event.error.reason, event.retry_after)
+        return self._wait(event.error.reason, event.error.retry_after)
 
     def _open_timed_out(self, _: Event) -> list[Action]:
         return self._wait(f"no connection within {self._timing.open_within:g} s", None)
@@ -281,14 +284,14 @@ class ConnectionMachine:
         self._go(Phase.REFUSED)
         self._refusal = error
         self._refetch_due = False
-        return [*actions, *self._emit("disconnected", error.reason), FailWaiters(error), Report(error)]
+        return [*actions, *self._emit("disconnected", error.reason), FailWaiters(error, refused=True)]
 
     def _leave_link(self) -> list[Action]:
         actions: list[Action] = [CancelTimer(kind) for kind in sorted(self._timers)]
         self._timers.clear()
         if self.phase in _UP:
             actions.append(LinkDown())
-        if self.phase in _HAS_LINK:
+        if self.phase in _HAS_LINK and not self._link_over:
             actions.append(CloseLink(self.generation))
         return actions
 

@@ -28,7 +28,6 @@ __all__ = [
     "OpenFailed",
     "Opened",
     "Probe",
-    "Report",
     "ResolveWaiters",
     "Resubscribe",
     "Resumed",
@@ -83,11 +82,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class OpenFailed:
-    """An attempt failed; `error.retryable` says whether another makes sense."""
+    """An attempt failed; `error.retryable` says whether another makes sense, `error.retry_after` when."""
 
     generation: int
     error: RealtimeError
-    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,16 +201,10 @@ class ResolveWaiters:
 
 @dataclass(frozen=True, slots=True)
 class FailWaiters:
-    """Who waits for the connection will not get it."""
+    """Who waits for the connection will not get it. `refused`: somebody must be told, also if nobody waits."""
 
     error: RealtimeError
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Tell `on_error`: nobody may be waiting."""
-
-    error: RealtimeError
+    refused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +249,6 @@ Action: TypeAlias = (
     | Emit
     | ResolveWaiters
     | FailWaiters
-    | Report
     | Forget
     | Resubscribe
     | LinkDown

@@ -42,6 +42,7 @@ class RealtimeError(Exception):
         code: a stable machine-readable word, for example ``"denied"``.
         reason: the human-readable reason, without the advice that the message adds.
         retryable: whether the same call can succeed later without a change.
+        retry_after: least delay in seconds before that, where the server asked for one, or None.
     """
 
     code: str = "error"
@@ -55,8 +56,10 @@ class RealtimeError(Exception):
         code: str | None = None,
         reason: str | None = None,
         retryable: bool | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
         self.channel = channel
         self.reason = reason if reason is not None else message
         if code is not None:

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
 __all__ = [
+    "JSON",
     "Capabilities",
     "CloseReason",
     "Inbound",
-    "JSON",
     "Link",
     "LinkSink",
     "OpenRequest",

@@ -1,0 +1,470 @@
+"""`RealtimeClient`: one user's connection, and everything that goes over it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random as _random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
+from uuid import uuid4
+
+from tanstack_db import DbClient
+from tanstack_store import Derived, Readable, Store
+
+from ._connection import ConnectionMachine, Phase, Timing
+from ._connection_events import Close, Connect, Disconnect, Emit, Wake
+from ._driver import ConnectionDriver
+from ._endpoint import Endpoint
+from ._errors import (
+    ClosedError,
+    ConfigurationError,
+    ConnectionLostError,
+    NotConnectedError,
+    RealtimeError,
+)
+from ._http import DefaultHttp, Http
+from ._keys import ChannelLike, parse_channel, serialize_key
+from ._lifecycle import Lifecycle, LifecycleEvent
+from ._slot import client_slot
+from ._state import RealtimeState, SubscriptionInfo
+from ._subscriptions import Listener, Subscription, SubscriptionHub
+from ._supervisor import Supervisor
+from ._transport import JSON, Capabilities, Inbound, OpenRequest, RealtimeTransport
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["GetToken", "OnError", "RealtimeClient"]
+
+C = TypeVar("C")
+
+GetToken: TypeAlias = Callable[[], str | Awaitable[str | None] | None]
+"""Returns a fresh token, sync or async; asked before every attempt and every HTTP request."""
+
+OnError: TypeAlias = Callable[[Exception], object]
+
+PUBLISH_WITHIN: Final = 30.0
+"""Seconds until a publish without an answer counts as lost."""
+
+WAIT_FOR_CONNECTION: Final = 10.0
+"""Seconds that a publish waits for a connection that is on its way."""
+
+FOCUS_INTERVAL: Final = 5.0
+"""Seconds between two refetches that coming back to the window causes, at least."""
+
+
+class RealtimeClient:
+    """One user's connection. Made by `create_realtime_client`; connects when it is told to.
+
+    Not thread-safe: one event loop owns a client.
+
+    Args:
+        transport: the client half of a preset.
+        db: the collections that use this client.
+        url: base address of the server's realtime routes, or None in process.
+        preset: name to compare with the server's before the first connection, or None.
+        get_token: returns a fresh token.
+        headers: extra headers of every request to the server.
+        http: sends HTTP requests.
+        on_error: takes failures that no caller can be told about. Default: the `DbClient`'s.
+        owns_db: whether `close` closes `db` too.
+        timing: the connection's times.
+        random: a float in [0, 1), for jitter.
+
+    Attributes:
+        db: the `DbClient` whose collections use this client.
+        origin: id of this instance, unique; marks what it publishes as its own.
+        lifecycle: tell it that the user or the network is back.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: RealtimeTransport,
+        db: DbClient,
+        url: str | None = None,
+        preset: str | None = None,
+        get_token: GetToken | None = None,
+        headers: Mapping[str, str] | None = None,
+        http: Http | None = None,
+        on_error: OnError | None = None,
+        owns_db: bool = False,
+        timing: Timing | None = None,
+        random: Callable[[], float] = _random.random,
+    ) -> None:
+        self.db: Final = db
+        self.origin: Final = uuid4().hex
+        self.lifecycle: Final = Lifecycle(self._woken)
+        self._transport = transport
+        self._url = url
+        self._preset = preset
+        self._get_token = get_token
+        self._headers = dict(headers or {})
+        self._http = http or DefaultHttp()
+        self._endpoint = Endpoint(url, self._http, self._request_headers)
+        self._on_error = on_error or db.report
+        self._owns_db = owns_db
+        self._user_hooks: dict[object, Callable[[], object]] = {}
+        self._last_focus = -FOCUS_INTERVAL
+        self._store = Store(RealtimeState())
+        self._refresh: asyncio.Handle | None = None
+        self._before_close: dict[object, Callable[[], Awaitable[object]]] = {}
+        self._ending = False
+        self._closing = False
+        self._closed = asyncio.Event()
+        self.store: Final[Readable[RealtimeState]] = Derived(lambda: self._store.state, deps=[self._store])
+        """What the client shows of itself: ``client.store.state.status``. Read-only; can be subscribed to."""
+        self._supervisor = Supervisor(self.report)
+        self._machine = ConnectionMachine(random=random, timing=timing)
+        self._hub = SubscriptionHub(
+            supervisor=self._supervisor,
+            random=random,
+            report=self.report,
+            changed=self._subscriptions_changed,
+            heard=self._heard,
+        )
+        self._driver = ConnectionDriver(
+            transport=transport,
+            machine=self._machine,
+            supervisor=self._supervisor,
+            hub=self._hub,
+            make_request=self._make_request,
+            show=self._show,
+            forget=self._forget,
+            focused=self._focused,
+            report=self.report,
+        )
+        client_slot(db).attach(self)
+
+    def __repr__(self) -> str:
+        return f"<RealtimeClient {self._store.state.status} {self._url or 'in process'}>"
+
+    # -- connection ----------------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Begin to connect, and keep connected from now on. Returns at once.
+
+        Does nothing where that is the case already. Waiting for a retry, it tries now. After a refusal it starts anew.
+
+        Raises:
+            ClosedError: the client was closed.
+            ConfigurationError: no event loop runs.
+        """
+        self._require_open()
+        if not _loop_runs():
+            raise ConfigurationError(
+                "connect() needs a running event loop; call it inside a coroutine", reason="no event loop runs"
+            )
+        self._driver.dispatch(Connect())
+
+    def disconnect(self) -> None:
+        """End the connection, and do not connect again by itself. Subscriptions stay and wait."""
+        self._driver.dispatch(Disconnect())
+
+    async def connected(self) -> None:
+        """Wait until connected: authenticated, and every subscription answered.
+
+        Raises:
+            NotConnectedError: `connect` was not called, or `disconnect` was called meanwhile.
+            AuthenticationError: the server refuses us.
+            RealtimeError: something else that trying again cannot mend; see `RealtimeError.retryable`.
+            ClosedError: the client was closed.
+        """
+        self._require_open()
+        await self._driver.connected()
+
+    async def __aenter__(self) -> Self:
+        """Connect and wait for it. Limit the wait with `asyncio.timeout` where the server may be away."""
+        try:
+            self.connect()
+            await self.connected()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End the client: its connection, subscriptions and tasks, and its `db` if it was made for it. Idempotent."""
+        await self.shut_down()
+        if self._owns_db:
+            await self.db.close()
+
+    # -- what it is like -----------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str | None:
+        """Base address of the server's realtime routes, or None in process."""
+        return self._url
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the preset guarantees."""
+        return self._transport.capabilities
+
+    @property
+    def user_id(self) -> str | None:
+        """Who the server says we are, or were last; None if it never said."""
+        return self._machine.user_id
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection can be used now."""
+        return self._machine.phase is Phase.CONNECTED
+
+    def collection(self, collection: C, /) -> C:
+        """Return this client's own instance of a collection.
+
+        Args:
+            collection: any client's instance, as a rule the module-level one.
+        """
+        return self.db.collection(collection)
+
+    # -- channels ------------------------------------------------------------------------------------------------------
+
+    def subscribe(self, channel: ChannelLike, listener: Listener | Callable[[Inbound], object], /) -> Subscription:
+        """Listen to a channel, now or as soon as there is a connection, and again after every reconnect.
+
+        However many listeners a channel has, the server sees one subscription.
+
+        Args:
+            channel: ``("chat", {"room": "1"})`` or a `Channel`.
+            listener: a plain function of one `Inbound`, or a `Listener` to hear of gaps and refusals too. Never called
+                from within this call.
+
+        Raises:
+            ChannelError: not a channel.
+            ConfigurationError: not a listener.
+            ClosedError: the client was closed.
+        """
+        self._require_open()
+        return self._hub.subscribe(parse_channel(serialize_key(channel)), listener)
+
+    async def publish(self, channel: ChannelLike, data: JSON, /) -> None:
+        """Publish over the connection, and wait until the server has accepted it.
+
+        While a connection is on its way, waits for it, at most `WAIT_FOR_CONNECTION` seconds. Needs no subscription.
+
+        Args:
+            channel: ``("chat", {"room": "1"})`` or a `Channel`.
+            data: what `json.dumps` writes.
+
+        Raises:
+            ChannelError: not a channel.
+            NotConnectedError: there is no connection. Nothing was sent.
+            ChannelDeniedError: not allowed.
+            PublishError: refused, too large, or rate-limited.
+            ConnectionLostError: the connection ended before the answer; it may have happened or not.
+            ClosedError: the client was closed.
+        """
+        self._require_open()
+        wire = serialize_key(channel)
+        what = f"publish to {wire!r}"
+        await self._wait_for_link(what)
+        await self._driver.request(what, lambda link: link.publish(wire, data), deadline=PUBLISH_WITHIN)
+        if not self.capabilities.echo:
+            self._hub.message(wire, Inbound(data, own=True, user_id=self.user_id))
+
+    async def publish_via_http(self, channel: ChannelLike, data: JSON, /) -> None:
+        """Publish through the server's ``/publish`` route. Works without a connection, on every preset.
+
+        Raises:
+            ChannelError: not a channel.
+            ConfigurationError: the client has no URL, or httpx is missing.
+            AuthenticationError: the server does not know us.
+            ChannelDeniedError: not allowed.
+            PublishError: refused, too large, or rate-limited.
+            ConnectionLostError: there was no answer; it may have happened or not.
+            ClosedError: the client was closed.
+        """
+        self._require_open()
+        await self._endpoint.publish(serialize_key(channel), data)
+
+    # -- for collections -----------------------------------------------------------------------------------------------
+
+    def on_user_change(self, callback: Callable[[], object], /) -> Callable[[], None]:
+        """Call `callback` when another user is connected than before: what belonged to the former one must go.
+
+        It is called before any channel is subscribed for the new user. Returns the function that stops it.
+        """
+        token = object()
+        self._user_hooks[token] = callback
+
+        def stop() -> None:
+            self._user_hooks.pop(token, None)
+
+        return stop
+
+    async def shut_down(self) -> None:
+        """Do what `close` does, without closing `db`. Idempotent."""
+        if self._ending:
+            await self._closed.wait()
+            return
+        self._ending = True
+        try:
+            for callback in list(self._before_close.values()):
+                try:
+                    await callback()
+                except Exception as error:  # noqa: BLE001 -- closing goes on
+                    self.report(error)
+            self._closing = True
+            self.lifecycle.close()
+            self._driver.dispatch(Close())
+            self._hub.close()
+            client_slot(self.db).detach(self)
+            await self._driver.ended()
+            await self._supervisor.aclose()
+            if self._refresh is not None:
+                self._refresh.cancel()
+            self._refresh_subscriptions()
+            if isinstance(self._http, DefaultHttp):
+                await self._http.aclose()
+        finally:
+            self._closed.set()
+
+    def before_close(self, callback: Callable[[], Awaitable[object]], /) -> Callable[[], None]:
+        """Await `callback` first of all when the client is closed, while it can still publish.
+
+        Returns the function that stops it.
+        """
+        token = object()
+        self._before_close[token] = callback
+
+        def stop() -> None:
+            self._before_close.pop(token, None)
+
+        return stop
+
+    def report(self, error: Exception) -> None:
+        """Tell `on_error` about a failure that no caller can be told about."""
+        try:
+            self._on_error(error)
+        except Exception as failure:  # noqa: BLE001 -- the last resort must not fail itself
+            context = {"message": f"on_error raised while it was told: {error!r}", "exception": failure}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _require_open(self) -> None:
+        if self._closing:
+            raise ClosedError("the client is closed; create a new one")
+
+    async def _wait_for_link(self, what: str) -> None:
+        if self._driver.link is not None:
+            return
+        if self._machine.phase in (Phase.IDLE, Phase.REFUSED):
+            why = self._machine.refusal.reason if self._machine.refusal is not None else "connect() was not called"
+            raise NotConnectedError(f"{what}: not connected, {why}; nothing was sent", reason=why)
+        try:
+            async with asyncio.timeout(WAIT_FOR_CONNECTION):
+                await self._driver.connected()
+        except TimeoutError as error:
+            why = self._store.state.reason or "no answer yet"
+            raise NotConnectedError(
+                f"{what}: no connection within {WAIT_FOR_CONNECTION:g} s ({why}); nothing was sent", reason=why
+            ) from error
+
+    async def _token(self) -> str | None:
+        if self._get_token is None:
+            return None
+        try:
+            result = self._get_token()
+            token = cast("object", await result if inspect.isawaitable(result) else result)
+        except RealtimeError:
+            raise
+        except Exception as error:
+            failure = ConnectionLostError(f"get_token raised {error!r}", reason=f"get_token raised {error!r}")
+            failure.__cause__ = error
+            self.report(failure)
+            raise failure from error
+        if token is not None and not isinstance(token, str):
+            raise ConfigurationError(f"get_token returned {type(token).__name__}; return a str, or None for no token")
+        return token
+
+    async def _request_headers(self) -> Mapping[str, str]:
+        token = await self._token()
+        return self._headers if token is None else {**self._headers, "authorization": f"Bearer {token}"}
+
+    async def _make_request(self) -> OpenRequest:
+        if self._preset is not None:
+            await self._endpoint.check_preset(self._preset)
+        return OpenRequest(self._url, await self._token(), MappingProxyType(self._headers), self.origin)
+
+    def _woken(self, event: LifecycleEvent) -> None:
+        if not self._closing and _loop_runs():
+            self._driver.dispatch(Wake(refetch=event != "online"))
+
+    def _heard(self) -> None:
+        self._driver.heard()
+
+    def _focused(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._last_focus >= FOCUS_INTERVAL:
+            self._last_focus = now
+            self._hub.focus()
+
+    def _forget(self, former: str | None, user_id: str | None) -> None:
+        self._hub.forget()
+        self.db.discard_transactions(f"user {user_id!r} is connected now, {former!r} was before")
+        for token, callback in list(self._user_hooks.items()):
+            if token not in self._user_hooks:
+                continue
+            try:
+                callback()
+            except Exception as error:  # noqa: BLE001 -- one collection's failure is not another's
+                self.report(error)
+
+    def _show(self, status: Emit) -> None:
+        retry_at = None
+        if status.retry_in is not None:
+            retry_at = asyncio.get_running_loop().time() + status.retry_in
+        self._set_state(
+            RealtimeState(
+                status=status.status,
+                reason=status.reason,
+                attempt=status.attempt,
+                retry_at=retry_at,
+                connection_id=self._driver.connection_id if status.status == "connected" else None,
+                user_id=self.user_id,
+                subscriptions=self._subscription_infos(),
+            )
+        )
+
+    def _subscriptions_changed(self) -> None:
+        # Once per turn of the loop: a reconnect changes every channel.
+        if not _loop_runs():
+            self._refresh_subscriptions()
+        elif self._refresh is None:
+            self._refresh = asyncio.get_running_loop().call_soon(self._refresh_subscriptions)
+
+    def _refresh_subscriptions(self) -> None:
+        self._refresh = None
+        self._set_state(replace(self._store.state, subscriptions=self._subscription_infos()))
+
+    def _subscription_infos(self) -> Mapping[str, SubscriptionInfo]:
+        return MappingProxyType(
+            {
+                channel: SubscriptionInfo(state, listeners, None if error is None else error.reason)
+                for channel, (state, listeners, error) in self._hub.snapshot().items()
+            }
+        )
+
+    def _set_state(self, state: RealtimeState) -> None:
+        try:
+            self._store.set_state(state)
+        except ExceptionGroup as group:
+            for error in group.exceptions:
+                self.report(error)
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

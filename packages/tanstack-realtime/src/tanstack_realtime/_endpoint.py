@@ -1,0 +1,120 @@
+"""The server's HTTP routes as the client uses them: ``POST /publish`` and ``GET /config``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
+
+from ._errors import (
+    AuthenticationError,
+    ChannelDeniedError,
+    ConfigurationError,
+    ConnectionLostError,
+    PresetMismatchError,
+    PublishError,
+    RealtimeError,
+)
+from ._http import Http, HttpResponse
+from ._json import decode_json, encode_json
+
+__all__ = ["Endpoint"]
+
+_TEMPORARY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Endpoint:
+    """The routes below one base address.
+
+    Args:
+        url: the base address, without a slash at the end; None where there is none, as in process.
+        http: sends requests.
+        headers: gathers the headers of a request that is authenticated.
+    """
+
+    def __init__(self, url: str | None, http: Http, headers: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
+        self._url = url
+        self._http = http
+        self._headers = headers
+        self._checked = False
+
+    async def publish(self, channel: str, data: Any) -> None:
+        """Publish through the server.
+
+        Raises:
+            ConfigurationError: there is no address.
+            AuthenticationError: the server does not know us.
+            ChannelDeniedError: not allowed.
+            PublishError: refused, too large, rate-limited; `retryable` tells.
+            ConnectionLostError: there was no answer; it may have happened or not.
+        """
+        if self._url is None:
+            raise ConfigurationError(
+                "publishing over HTTP needs the server's address: create_realtime_client('https://host'), or "
+                "REALTIME_URL",
+                channel=channel,
+                reason="no url",
+            )
+        try:
+            body = encode_json({"channel": channel, "data": data}).encode()
+        except ValueError as error:
+            raise PublishError(
+                f"the data for {channel!r} is not JSON: {error}", channel=channel, code="bad_data", reason="not JSON"
+            ) from error
+        headers = {**await self._headers(), "content-type": "application/json"}
+        response = await self._http("POST", f"{self._url}/publish", headers=headers, body=body)
+        if response.status >= 300:
+            raise _refusal(channel, response)
+
+    async def check_preset(self, preset: str) -> None:
+        """Ask once whether the server runs `preset` too.
+
+        Raises:
+            PresetMismatchError: it runs another.
+            ConnectionLostError: it did not say.
+        """
+        if self._url is None or self._checked:
+            return
+        where = f"{self._url}/config"
+        response = await self._http("GET", where, headers={}, body=None)
+        config = _json_object(response.body)
+        found = config.get("preset")
+        if response.status != 200 or not isinstance(found, str):
+            raise ConnectionLostError(
+                f"{where} answered {response.status} without naming a preset; is Realtime mounted there?",
+                code=str(response.status),
+                reason=f"{where} answered {response.status}",
+            )
+        if found != preset:
+            raise PresetMismatchError(
+                f"the server at {self._url} runs preset {found!r}, this client {preset!r}; name the same one on both "
+                f"sides, for example REALTIME_PRESET={found}",
+                reason=f"the server runs preset {found!r}",
+            )
+        self._checked = True
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    try:
+        parsed: object = decode_json(body)
+    except ValueError:
+        return {}
+    return cast("Mapping[str, Any]", parsed) if isinstance(parsed, dict) else {}
+
+
+def _refusal(channel: str, response: HttpResponse) -> RealtimeError:
+    details: object = _json_object(response.body).get("error")
+    named: Mapping[str, Any] = cast("dict[str, Any]", details) if isinstance(details, dict) else {}
+    code, reason = str(named.get("code") or response.status), str(named.get("reason") or f"HTTP {response.status}")
+    kind: type[RealtimeError] = PublishError
+    if response.status == 401:
+        kind = AuthenticationError
+    elif response.status == 403:
+        kind = ChannelDeniedError
+    advice = "; is Realtime mounted there?" if response.status == 404 else ""
+    return kind(
+        f"the server refused a message on {channel!r}: {reason} ({code}){advice}",
+        channel=channel,
+        code=code,
+        reason=reason,
+        retryable=bool(named.get("retryable", response.status in _TEMPORARY)),
+    )

@@ -1,0 +1,456 @@
+"""Subscriptions: who listens to which channel, and the shell around `ChannelMachine`.
+
+Listeners are never called from within the transport or from within `subscribe`. What they are to hear goes into one
+mailbox, in order, and is handed over in the loop's next turn, so a listener may subscribe, unsubscribe or fail without
+anybody else noticing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
+
+from ._channels import (
+    CancelRetry,
+    ChannelAction,
+    ChannelMachine,
+    Deliver,
+    Greet,
+    NotifyDenied,
+    NotifyGap,
+    NotifyLive,
+    NotifyOffline,
+    Retry,
+    Subscribe,
+    Unsubscribe,
+)
+from ._errors import ChannelDeniedError, ClosedError, ConfigurationError, ConnectionLostError, RealtimeError
+from ._keys import Channel
+from ._supervisor import Supervisor
+from ._transport import Inbound, Link, Position, SubscribeAck
+
+__all__ = ["Listener", "Subscription", "SubscriptionHub", "SubscriptionState"]
+
+SubscriptionState: TypeAlias = Literal["pending", "live", "denied", "closed"]
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """Hears everything about a channel. Every method is called on the client's loop, in order, and may raise."""
+
+    def on_message(self, message: Inbound, /) -> None:
+        """A message arrived."""
+
+    def on_live(self, recovered: bool | None, /) -> None:
+        """The subscription is acknowledged.
+
+        Args:
+            recovered: None the first time. After an interruption True if what was missed follows completely, False if
+                something may be lost.
+        """
+
+    def on_gap(self, reason: str, /) -> None:
+        """Messages may be missing while the subscription goes on."""
+
+    def on_offline(self) -> None:
+        """The connection is gone; `on_live` follows when it is back."""
+
+    def on_denied(self, error: ChannelDeniedError, /) -> None:
+        """The server refuses the channel, now or from now on."""
+
+    def on_focus(self) -> None:
+        """The user is back: a good moment to refetch. Rate-limited."""
+
+
+class _FunctionListener:
+    """A listener that only wants the messages."""
+
+    def __init__(self, callback: Callable[[Inbound], object]) -> None:
+        self._callback = callback
+
+    def on_message(self, message: Inbound) -> None:
+        self._callback(message)
+
+    def on_live(self, recovered: bool | None) -> None:
+        pass
+
+    def on_gap(self, reason: str) -> None:
+        pass
+
+    def on_offline(self) -> None:
+        pass
+
+    def on_denied(self, error: ChannelDeniedError) -> None:
+        pass
+
+    def on_focus(self) -> None:
+        pass
+
+
+class Subscription:
+    """One listener on one channel. Made by `RealtimeClient.subscribe`.
+
+    Attributes:
+        channel: the channel.
+    """
+
+    def __init__(self, hub: SubscriptionHub, channel: Channel, listener: Listener) -> None:
+        self.channel: Final = channel
+        self._hub = hub
+        self._listener = listener
+        self._closed = False
+        self._was_live = False
+        self._waiters: set[asyncio.Future[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Subscription {self.channel.raw} {self.state}>"
+
+    @property
+    def state(self) -> SubscriptionState:
+        """``pending`` until the server has acknowledged it and while the connection is away, ``live``, ``denied``,
+        or ``closed`` after `unsubscribe`."""
+        if self._closed:
+            return "closed"
+        state = self._hub.machine(self.channel.raw).state
+        return "pending" if state == "idle" else state
+
+    @property
+    def error(self) -> RealtimeError | None:
+        """Why it is denied, or why the last try failed while it is pending."""
+        return None if self._closed else self._hub.machine(self.channel.raw).error
+
+    async def live(self) -> None:
+        """Wait until the server has acknowledged it: from then on every message arrives.
+
+        Raises:
+            ChannelDeniedError: the server refuses the channel.
+            ClosedError: it was unsubscribed, or the client was closed.
+        """
+        state, error = self.state, self.error
+        if state == "live":
+            return
+        if state == "closed":
+            raise self._ended()
+        if state == "denied" and error is not None:
+            raise error.with_traceback(None)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def unsubscribe(self) -> None:
+        """Stop. Nothing is delivered afterwards, not even what has arrived already. Idempotent."""
+        if not self._closed:
+            self._hub.remove(self)
+
+    def retry(self) -> None:
+        """Ask the server again, if it refused the channel or could not decide."""
+        if not self._closed:
+            self._hub.retry(self.channel.raw)
+
+    # -- called by the hub ---------------------------------------------------------------------------------------------
+
+    def _went_live(self, recovered: bool | None) -> bool | None:
+        first, self._was_live = not self._was_live, True
+        self._resolve(None)
+        return None if first else recovered
+
+    def _was_denied(self, error: ChannelDeniedError) -> None:
+        self._was_live = False
+        self._resolve(error)
+
+    def _close(self) -> None:
+        self._closed = True
+        self._resolve(self._ended())
+
+    def _ended(self) -> ClosedError:
+        return ClosedError(f"the subscription to {self.channel.raw!r} was ended", channel=self.channel.raw)
+
+    def _resolve(self, error: RealtimeError | None) -> None:
+        for waiter in self._waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+
+class _Entry:
+    """One channel: its machine, its subscriptions, its retry timer."""
+
+    def __init__(self, machine: ChannelMachine) -> None:
+        self.machine = machine
+        self.subscriptions: list[Subscription] = []
+        self.timer: asyncio.TimerHandle | None = None
+
+
+def _as_listener(channel: Channel, given: object) -> Listener:
+    if isinstance(given, Listener):
+        return given
+    if not callable(given) or inspect.iscoroutinefunction(given):
+        raise ConfigurationError(
+            f"subscribe({channel.raw!r}, {given!r}): pass a plain function of one message, or an object with the "
+            "methods of Listener. Nobody would await a coroutine function; let a plain function start a task instead"
+        )
+    return _FunctionListener(given)
+
+
+_Call: TypeAlias = tuple[tuple[Subscription, ...], Callable[[Listener], object]]
+
+
+class SubscriptionHub:
+    """All channels of one client.
+
+    Args:
+        supervisor: owns the requests.
+        random: a float in [0, 1), for back-off.
+        report: takes what listeners raise.
+        changed: called after every change that `snapshot` would show.
+        heard: called when an answer arrives on the link.
+    """
+
+    def __init__(
+        self,
+        *,
+        supervisor: Supervisor,
+        random: Callable[[], float],
+        report: Callable[[Exception], None],
+        changed: Callable[[], None],
+        heard: Callable[[], None],
+    ) -> None:
+        self._supervisor = supervisor
+        self._random = random
+        self._report = report
+        self._changed = changed
+        self._heard = heard
+        self._entries: dict[str, _Entry] = {}
+        self._link: Link | None = None
+        self._requests: set[asyncio.Task[None]] = set()
+        self._unsettled: set[str] = set()
+        self._settled: Callable[[], None] | None = None
+        self._mailbox: deque[_Call] = deque()
+        self._delivery: asyncio.Handle | None = None
+
+    # -- the application -----------------------------------------------------------------------------------------------
+
+    def subscribe(self, channel: Channel, listener: Listener | Callable[[Inbound], object]) -> Subscription:
+        """Add a listener."""
+        heard_by = _as_listener(channel, listener)
+        entry = self._entries.get(channel.raw)
+        if entry is None:
+            entry = self._entries[channel.raw] = _Entry(ChannelMachine(channel.raw, random=self._random))
+            if self._link is not None:
+                entry.machine.link_up(retry_denied=False)
+        subscription = Subscription(self, channel, heard_by)
+        entry.subscriptions.append(subscription)
+        self._take(channel.raw, entry, entry.machine.added())
+        return subscription
+
+    def remove(self, subscription: Subscription) -> None:
+        """Remove a listener."""
+        channel = subscription.channel.raw
+        entry = self._entries[channel]
+        entry.subscriptions.remove(subscription)
+        subscription._close()
+        self._take(channel, entry, entry.machine.removed())
+
+    def retry(self, channel: str) -> None:
+        """Ask again for a channel."""
+        entry = self._entries[channel]
+        self._take(channel, entry, entry.machine.retry())
+
+    def machine(self, channel: str) -> ChannelMachine:
+        """Return a channel's machine; there is one while there is a subscription."""
+        return self._entries[channel].machine
+
+    def snapshot(self) -> Mapping[str, tuple[SubscriptionState, int, RealtimeError | None]]:
+        """Return state, number of listeners and error by wire string."""
+        return {
+            channel: (machine.state, len(entry.subscriptions), machine.error)
+            for channel, entry in self._entries.items()
+            if (machine := entry.machine).state != "idle"
+        }
+
+    def focus(self) -> None:
+        """Tell every listener that the user is back."""
+        for entry in self._entries.values():
+            self._post(entry.subscriptions, lambda listener: listener.on_focus())
+
+    def close(self) -> None:
+        """End every subscription."""
+        for entry in list(self._entries.values()):
+            for subscription in list(entry.subscriptions):
+                self.remove(subscription)
+        if self._delivery is not None:
+            self._delivery.cancel()
+        self._mailbox.clear()
+
+    # -- the connection ------------------------------------------------------------------------------------------------
+
+    def link_up(
+        self, link: Link, *, retry_denied: bool, acks: Mapping[str, SubscribeAck], settled: Callable[[], None]
+    ) -> None:
+        """Subscribe every channel on `link`; call `settled` once each has been answered."""
+        self._link = link
+        self._settled = settled
+        entries = list(self._entries.items())
+        self._unsettled = {channel for channel, _ in entries}
+        for channel, entry in entries:
+            self._take(channel, entry, entry.machine.link_up(retry_denied=retry_denied, ack=acks.get(channel)))
+        self._check_settled()
+
+    def link_down(self) -> None:
+        """Nothing is live any more."""
+        self._link = self._settled = None
+        self._unsettled.clear()
+        for task in self._requests:
+            task.cancel()
+        for channel, entry in list(self._entries.items()):
+            self._take(channel, entry, entry.machine.link_down())
+
+    def forget(self) -> None:
+        """Another user: what was seen by the former one does not count."""
+        for entry in self._entries.values():
+            entry.machine.forget()
+            for subscription in entry.subscriptions:
+                subscription._was_live = False
+
+    def message(self, channel: str, message: Inbound) -> None:
+        """A message arrived."""
+        entry = self._entries.get(channel)
+        if entry is not None:
+            self._take(channel, entry, entry.machine.message(message))
+
+    def gap(self, channel: str, reason: str) -> None:
+        """The transport lost messages."""
+        entry = self._entries.get(channel)
+        if entry is not None:
+            self._take(channel, entry, entry.machine.gap(reason))
+
+    def revoked(self, channel: str, code: str, reason: str) -> None:
+        """The server ended a subscription."""
+        entry = self._entries.get(channel)
+        if entry is not None:
+            self._take(channel, entry, entry.machine.revoked(code, reason))
+
+    # -- carrying out --------------------------------------------------------------------------------------------------
+
+    def _take(self, channel: str, entry: _Entry, actions: Iterable[ChannelAction]) -> None:
+        for action in actions:
+            match action:
+                case Subscribe(number, since):
+                    self._request(self._subscribe(self._current(), channel, entry, number, since), channel)
+                case Unsubscribe(number):
+                    self._request(self._unsubscribe(self._current(), channel, entry, number), channel)
+                case Retry(delay):
+                    loop = asyncio.get_running_loop()
+                    entry.timer = loop.call_later(delay, self._retry_due, channel, entry)
+                case CancelRetry():
+                    if entry.timer is not None:
+                        entry.timer.cancel()
+                case _:
+                    self._notify(entry, action)
+        if entry.machine.disposable and self._entries.get(channel) is entry:
+            del self._entries[channel]
+        if not entry.machine.settling and channel in self._unsettled:
+            self._unsettled.discard(channel)
+            self._check_settled()
+        self._changed()
+
+    def _check_settled(self) -> None:
+        settled = self._settled
+        if settled is not None and not self._unsettled:
+            self._settled = None
+            settled()
+
+    def _notify(self, entry: _Entry, action: ChannelAction) -> None:
+        subscriptions = entry.subscriptions
+        match action:
+            case Deliver(message):
+                self._post(subscriptions, lambda listener: listener.on_message(message))
+            case NotifyLive(recovered):
+                for subscription in subscriptions:
+                    self._post_live(subscription, subscription._went_live(recovered))
+            case Greet():
+                self._post_live(subscriptions[-1], subscriptions[-1]._went_live(None))
+            case NotifyGap(reason):
+                self._post(subscriptions, lambda listener: listener.on_gap(reason))
+            case NotifyOffline():
+                self._post(subscriptions, lambda listener: listener.on_offline())
+            case NotifyDenied(error):
+                for subscription in subscriptions:
+                    subscription._was_denied(error)
+                self._post(subscriptions, lambda listener: listener.on_denied(error))
+            case _:
+                raise AssertionError(action)
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    def _current(self) -> Link:
+        assert self._link is not None
+        return self._link
+
+    def _request(self, work: Coroutine[Any, Any, None], channel: str) -> None:
+        task = self._supervisor.start(work, f"request for {channel}")
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    async def _subscribe(self, link: Link, channel: str, entry: _Entry, number: int, since: Position | None) -> None:
+        try:
+            ack = await link.subscribe(channel, since=since)
+        except RealtimeError as error:
+            self._take(channel, entry, entry.machine.failed(number, error))
+        except Exception as error:  # noqa: BLE001 -- a transport's fault must not take the channel down for good
+            self._report(error)
+            fault = ConnectionLostError(f"the transport failed to subscribe {channel!r}: {error!r}", channel=channel)
+            self._take(channel, entry, entry.machine.failed(number, fault))
+        else:
+            self._heard()
+            self._take(channel, entry, entry.machine.acked(number, ack))
+
+    async def _unsubscribe(self, link: Link, channel: str, entry: _Entry, number: int) -> None:
+        try:
+            await link.unsubscribe(channel)
+        except Exception as error:  # noqa: BLE001 -- as above
+            self._report(error)
+        self._take(channel, entry, entry.machine.unsubscribed(number))
+
+    def _retry_due(self, channel: str, entry: _Entry) -> None:
+        entry.timer = None
+        self._take(channel, entry, entry.machine.retry_due())
+
+    # -- the mailbox ---------------------------------------------------------------------------------------------------
+
+    def _post_live(self, subscription: Subscription, recovered: bool | None) -> None:
+        self._post([subscription], lambda listener: listener.on_live(recovered))
+
+    def _post(self, subscriptions: Iterable[Subscription], call: Callable[[Listener], object]) -> None:
+        addressees = tuple(subscriptions)
+        if not addressees:
+            return
+        self._mailbox.append((addressees, call))
+        if self._delivery is None:
+            self._delivery = asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._delivery = None
+        # Only what is there now: what listeners cause comes in the next turn, after everybody else's.
+        for _ in range(len(self._mailbox)):
+            if not self._mailbox:
+                break
+            addressees, call = self._mailbox.popleft()
+            for subscription in addressees:
+                if subscription._closed:
+                    continue
+                try:
+                    call(subscription._listener)
+                except Exception as error:  # noqa: BLE001 -- one listener's failure is not another's
+                    self._report(error)
+        if self._mailbox and self._delivery is None:
+            self._delivery = asyncio.get_running_loop().call_soon(self._hand_over)
