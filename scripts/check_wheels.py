@@ -1,8 +1,8 @@
 """Install every wheel alone in a clean environment, and run its tests there.
 
-``python scripts/check_wheels.py [package ...]``, after ``make build``. For each package: a new environment gets the wheel
-and what it asks for, siblings as wheels of this tree, everything else from the index, unlocked, as a user would get it.
-There it is imported, its version compared, its environment checked, and a copy of its tests is run outside the checkout.
+``python scripts/check_wheels.py [package ...]``, after ``make build``. A new environment gets the wheel and what it
+asks for: siblings as wheels of this tree, everything else from the index, unlocked, as a user would get it. There the
+package is imported, its version compared, the environment checked, and a copy of its tests run, outside the checkout.
 """
 
 from __future__ import annotations

@@ -131,7 +131,9 @@ async def test_an_http_client_that_was_given_stays_open() -> None:
     assert not http.is_closed
 
 
-@pytest.mark.parametrize("url", ["", "/functions", "server/functions", "ws://server", "http://", "http://a/?x=1"])
+@pytest.mark.parametrize(
+    "url", ["", "/functions", "server/functions", "ws://server", "http://", "http://a:b", "http://a/?x=1"]
+)
 def test_what_is_not_an_address_is_refused(url: str) -> None:
     with pytest.raises(UsageError, match="pass a URL such as"):
         FunctionsClient(url)
@@ -206,10 +208,11 @@ async def test_a_get_token_may_be_sync() -> None:
         (httpx.ReadTimeout, "timeout", False, True),
         (httpx.ReadError, "unreachable", False, True),
         (httpx.RemoteProtocolError, "unreachable", False, True),
+        (httpx.DecodingError, "bad_response", False, True),
     ],
 )
 async def test_a_network_failure_says_whether_to_try_again(
-    error: type[httpx.TransportError], code: str, post: bool, get: bool
+    error: type[httpx.RequestError], code: str, post: bool, get: bool
 ) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise error("cable")

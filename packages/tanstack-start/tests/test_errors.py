@@ -155,6 +155,12 @@ def test_fields_are_checked_where_the_error_is_made(fields: dict[str, Any], prob
         NotFound("x", **fields)
 
 
+@pytest.mark.parametrize("name", ["message", "code", "fields", "status", "args", "add_note"])
+def test_a_field_cannot_hide_what_every_error_has(name: str) -> None:
+    with pytest.raises(UsageError, match=f"every error has '{name}' already; give the field another name"):
+        type("Hiding", (ServerFnError,), {"__annotations__": {name: str}})
+
+
 def test_two_classes_cannot_share_a_code() -> None:
     with pytest.raises(UsageError, match=r"have the same code 'NotFound'.*code=\"…\""):
         type("NotFound", (ServerFnError,), {"__module__": "elsewhere"})

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final, Self, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -32,6 +31,17 @@ _MAX_URL_BYTES: Final = 8000
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 # The server says that it did not do it.
 _TRY_LATER: Final = (429, 503)
+
+
+def _check_url(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+        usable = parsed.scheme in ("http", "https") and bool(parsed.host) and not parsed.query and not parsed.fragment
+    except httpx.InvalidURL:
+        usable = False
+    if not usable:
+        raise UsageError(f'{url!r} is not where functions are: pass a URL such as "https://example.com/functions"')
+    return url
 
 
 class FunctionsClient:
@@ -63,10 +73,7 @@ class FunctionsClient:
         http: httpx.AsyncClient | None = None,
         timeout: float = 30.0,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-            raise UsageError(f'{url!r} is not where functions are: pass a URL such as "https://example.com/functions"')
-        self._url = url.rstrip("/")
+        self._url = _check_url(url).rstrip("/")
         # None: all of them, also those that are not imported yet.
         self._functions = frozenset(specs_of(functions)) if functions else None
         for spec in self._functions or ():
@@ -123,14 +130,8 @@ class FunctionsClient:
         request = self._request(self._http, spec, spec.encode_arguments(args, kwargs), await self._extra_headers())
         try:
             response = await self._http.send(request, follow_redirects=False)
-        except httpx.TransportError as error:
-            timed_out = isinstance(error, httpx.TimeoutException)
-            raise FunctionCallError(
-                f"{spec.path}: {self._url} {'did not answer in time' if timed_out else 'cannot be reached'}: {error}",
-                function=spec.path,
-                code="timeout" if timed_out else "unreachable",
-                retryable=spec.method == "GET" or isinstance(error, _NOT_SENT),
-            ) from error
+        except httpx.RequestError as error:
+            raise self._no_answer(spec, error) from error
         return self._result(spec, response)
 
     def _request(
@@ -161,6 +162,21 @@ class FunctionsClient:
             if token is not None:
                 headers["authorization"] = f"Bearer {token}"
         return headers
+
+    def _no_answer(self, spec: FunctionSpec, error: httpx.RequestError) -> FunctionCallError:
+        match error:
+            case httpx.TimeoutException():
+                code, what = "timeout", "did not answer in time"
+            case httpx.TransportError():
+                code, what = "unreachable", "cannot be reached"
+            case _:
+                code, what = "bad_response", "gave an answer that cannot be read"
+        return FunctionCallError(
+            f"{spec.path}: {self._url} {what}: {error}",
+            function=spec.path,
+            code=code,
+            retryable=spec.method == "GET" or isinstance(error, _NOT_SENT),
+        )
 
     def _result(self, spec: FunctionSpec, response: httpx.Response) -> Any:
         status = response.status_code

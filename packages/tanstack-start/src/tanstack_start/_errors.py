@@ -12,6 +12,7 @@ Each carries the facts as attributes and says what to do.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self, get_origin, get_type_hints
@@ -83,6 +84,9 @@ class ServerFnError(StartError):
         super().__init_subclass__(**kwargs)
         cls.code = code or cls.__name__
         cls._adapter = None
+        for name in inspect.get_annotations(cls):
+            if hasattr(ServerFnError, name) or name in ServerFnError.__annotations__:
+                raise UsageError(f"{cls.__qualname__}: every error has {name!r} already; give the field another name")
         if status is not None:
             if not 400 <= status <= 499:
                 raise UsageError(f"{cls.__qualname__}: status={status}; choose one from 400 to 499")
