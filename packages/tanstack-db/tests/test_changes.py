@@ -56,7 +56,7 @@ def test_published_changes_lead_from_result_to_result(history: list[list[tuple[i
     for step in history:
         matches |= dict(step)
         rows = {(left, right): (left, right) for left, found in matches.items() for right in found or [None]}
-        deltas = [(key, row, None) for key, row in before.items() if key not in rows]
+        deltas: list[Any] = [(key, row, None) for key, row in before.items() if key not in rows]
         deltas += [(key, None, row) for key, row in rows.items() if key not in before]
         published = keys.translate(deltas)
         assert len({key for key, _, _ in published}) == len(published)

@@ -3,6 +3,10 @@
 Layers, each using only those below it:
 
 =====================  =================================================================================================
+``_live``              `live_query`: handles of live results; ``_result`` is what runs, once per client and query
+``_pipeline``          a query's stages; ``_plan`` decides what its sources are asked for, ``_changes`` what is told
+``query``              `QueryBuilder`: what a query says, and how that becomes functions of rows
+``ivm``                the operators: keyed deltas in, keyed deltas out
 ``_options``           recipes: `collection_options`, `local_only_collection_options`
 ``_collection``        `Collection`: reads, optimistic writes; ``_core`` has the hooks for other collection types
 ``_client``            `DbClient`: one user's collections and tasks; `transact`, `transaction`, sessions
@@ -48,13 +52,16 @@ from ._errors import (
     UsageError,
 )
 from ._lifecycle import Status
+from ._live import LiveQuery, live_query
 from ._mutation import Mutation, MutationType
 from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
 from ._relation import Lease, LiveSource, LoadSubset, OrderTerm
+from ._snapshot import JoinRow, Rows
 from ._subscription import Change
 from ._sync import Cleanup, Source, SubsetStatus, SyncContext, SyncRun
 from ._transaction import Persist, Transaction, TransactionState, Tx, current_transaction
 from ._version import __version__
+from .query import Expr, Grouped, One, Query, QueryBuilder, avg, col, count, count_if, max_, min_, sum_
 
 __all__ = [
     "Change",
@@ -68,9 +75,13 @@ __all__ = [
     "DbError",
     "DeleteHandler",
     "DuplicateKeyError",
+    "Expr",
+    "Grouped",
     "Handler",
+    "JoinRow",
     "KeyChangedError",
     "Lease",
+    "LiveQuery",
     "LiveSource",
     "LoadSubset",
     "LocalOnlyCollection",
@@ -79,11 +90,15 @@ __all__ = [
     "MutationType",
     "NoRunningLoopError",
     "NoSessionError",
+    "One",
     "OpenParameterError",
     "OrderTerm",
     "Persist",
+    "Query",
+    "QueryBuilder",
     "QueryError",
     "RowError",
+    "Rows",
     "SchemaError",
     "Source",
     "SourceError",
@@ -100,13 +115,21 @@ __all__ = [
     "UnknownKeyError",
     "UsageError",
     "__version__",
+    "avg",
+    "col",
     "collection_options",
+    "count",
+    "count_if",
     "create_collection",
     "current_client",
     "current_transaction",
     "default_client",
+    "live_query",
     "local_only_collection_options",
+    "max_",
+    "min_",
     "require_sessions",
+    "sum_",
     "transact",
     "transaction",
 ]
