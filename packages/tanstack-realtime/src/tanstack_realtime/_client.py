@@ -312,20 +312,23 @@ class RealtimeClient:
                     await callback()
                 except Exception as error:  # noqa: BLE001 -- closing goes on
                     self.report(error)
+        finally:
+            # Also when the wait above was cancelled: nobody could close the client a second time.
             self._closing = True
             self.lifecycle.close()
             self._driver.dispatch(Close())
             self._hub.close()
             client_slot(self.db).detach(self)
-            await self._driver.ended()
-            await self._supervisor.aclose()
-            if self._refresh is not None:
-                self._refresh.cancel()
-            self._refresh_subscriptions()
-            if isinstance(self._http, DefaultHttp):
-                await self._http.aclose()
-        finally:
-            self._closed.set()
+            try:
+                await self._driver.ended()
+                await self._supervisor.aclose()
+                if isinstance(self._http, DefaultHttp):
+                    await self._http.aclose()
+            finally:
+                if self._refresh is not None:
+                    self._refresh.cancel()
+                self._refresh_subscriptions()
+                self._closed.set()
 
     def before_close(self, callback: Callable[[], Awaitable[object]], /) -> Callable[[], None]:
         """Await `callback` first of all when the client is closed, while it can still publish.

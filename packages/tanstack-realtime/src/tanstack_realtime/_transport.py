@@ -124,7 +124,7 @@ class LinkSink(Protocol):
         """A message on a subscribed channel, in the channel's order."""
 
     def gap(self, channel: str, reason: str, /) -> None:
-        """Messages of a live channel may be lost (a slow reader, a provider's position check) while the link goes on."""
+        """Messages of a live channel may be lost while the link goes on: a slow reader, a provider's position check."""
 
     def revoked(self, channel: str, code: str, reason: str, /) -> None:
         """The server ended this subscription."""
@@ -179,7 +179,7 @@ class Link(Protocol):
         ...
 
     async def ping(self) -> None:
-        """A round trip to the server. Raises `ConnectionLostError` when the link is gone; the caller sets the deadline."""
+        """A round trip to the server; the caller sets the deadline. Raises `ConnectionLostError` without a link."""
         ...
 
     async def close(self) -> None:
