@@ -106,6 +106,21 @@ class SortedRows:
         """Return the entry with this sort key, which must be there."""
         return self._entry(*self._find(sort))
 
+    def get(self, sort: SortKey) -> Entry | None:
+        """Return the entry with this sort key, or None."""
+        chunk, place = self._find(sort) if self._last and sort <= self._last[-1] else (0, 0)
+        if chunk < len(self._sorts) and self._sorts[chunk][place] == sort:
+            return self._entry(chunk, place)
+        return None
+
+    def first(self) -> Entry | None:
+        """Return the entry with the smallest sort key."""
+        return self._entry(0, 0) if self._sorts else None
+
+    def last(self) -> Entry | None:
+        """Return the entry with the largest sort key."""
+        return self._entry(-1, -1) if self._sorts else None
+
     def before(self, sort: SortKey) -> Entry | None:
         """Return the entry with the largest sort key below this one."""
         chunk = bisect_left(self._last, sort)

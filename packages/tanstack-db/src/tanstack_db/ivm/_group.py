@@ -1,0 +1,133 @@
+"""Groups with aggregates, kept up to date per changed row.
+
+A change touches the one or two groups that its row was in and is in. Nothing of a group is recomputed: count, sum and
+average cost O(1), minimum and maximum O(log n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeAlias
+
+from .._delta import Delta, Deltas
+from ..query._ir import AggregateCall
+from ._accumulators import Accumulator, accumulator
+from ._values import hashable
+
+__all__ = ["Group"]
+
+Row: TypeAlias = Any
+
+_UNSEEN: Any = object()
+
+
+class _Bucket:
+    """One group.
+
+    Attributes:
+        name: its key values as they are compared.
+        key: its key in the output.
+        values: the key values as they are in the rows.
+        rows: how many rows it has.
+        totals: one accumulator per call.
+        seen: aggregate values that `out` was built from.
+        out: the output row that was handed on, or None.
+    """
+
+    __slots__ = ("key", "name", "out", "rows", "seen", "totals", "values")
+
+    def __init__(self, name: tuple[Any, ...], values: tuple[Any, ...], totals: list[Accumulator]) -> None:
+        self.name = name
+        self.key: Any = name[0] if len(name) == 1 else name
+        self.values = values
+        self.rows = 0
+        self.totals = totals
+        self.seen: Any = _UNSEEN
+        self.out: Row | None = None
+
+
+class Group:
+    """Makes one row per group; see `Grouping`.
+
+    Args:
+        keys: the values that are equal within a group.
+        calls: the aggregates, each with the function that reads its value from a row; None counts rows.
+        build: makes the output row of key values and aggregate values.
+        is_total: no keys: there is one group, also when there is no row.
+    """
+
+    def __init__(
+        self,
+        keys: Callable[[Row], tuple[Any, ...]],
+        calls: Sequence[tuple[AggregateCall, Callable[[Row], Any] | None]],
+        build: Callable[[tuple[Any, ...], tuple[Any, ...]], Row],
+        *,
+        is_total: bool,
+    ) -> None:
+        self._keys = keys
+        self._calls = [call for call, _ in calls]
+        self._readers = [reader for _, reader in calls]
+        self._build = build
+        self._is_total = is_total
+        self._buckets: dict[Any, _Bucket] = {}
+
+    def start(self) -> Deltas:
+        """Hand on the row of a total over no rows, if that has not been done."""
+        if not self._is_total or self._buckets:
+            return ()
+        return self._settle([self._bucket((), ())])
+
+    def push(self, deltas: Deltas) -> Deltas:
+        """Take the deltas of one batch; see `Stage.push`."""
+        touched: dict[Any, _Bucket] = {}
+        for _, old, new in deltas:
+            if old is not None:
+                self._take(old, -1, touched)
+            if new is not None:
+                self._take(new, 1, touched)
+        if self._is_total and not self._buckets:
+            touched[()] = self._bucket((), ())
+        return self._settle(touched.values())
+
+    def _take(self, row: Row, times: int, touched: dict[Any, _Bucket]) -> None:
+        values = self._keys(row)
+        name = tuple([hashable(value) for value in values])
+        bucket = touched.get(name)
+        if bucket is None:
+            bucket = touched[name] = self._bucket(name, values)
+        bucket.rows += times
+        for reader, total in zip(self._readers, bucket.totals, strict=True):
+            value = row if reader is None else reader(row)
+            if value is not None:
+                if times > 0:
+                    total.add(value)
+                else:
+                    total.remove(value)
+
+    def _bucket(self, name: tuple[Any, ...], values: tuple[Any, ...]) -> _Bucket:
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = _Bucket(name, values, [accumulator(call) for call in self._calls])
+        return bucket
+
+    def _settle(self, touched: Iterable[_Bucket]) -> list[Delta]:
+        found: list[Delta] = []
+        for bucket in touched:
+            if not bucket.rows and not self._is_total:
+                del self._buckets[bucket.name]
+                if bucket.out is not None:
+                    found.append((bucket.key, bucket.out, None))
+                continue
+            seen = tuple([total.value() for total in bucket.totals])
+            if bucket.seen is not _UNSEEN and _same(seen, bucket.seen):
+                continue
+            bucket.seen = seen
+            old, bucket.out = bucket.out, self._build(bucket.values, seen)
+            if old is None or old != bucket.out:
+                found.append((bucket.key, old, bucket.out))
+        return found
+
+
+def _same(values: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
+    """Equal, and of the same types: a sum that turns from 1 to 1.0 is another row."""
+    return values == others and all(type(one) is type(other) for one, other in zip(values, others, strict=True))
