@@ -341,7 +341,7 @@ def interpret(expr: ExprIR, rows: tuple[Any, ...]) -> Any:
 @example(call("lt", A, Ref(1, ("a",))), {"a": 1}, {"a": NAN})
 def test_compiled_agrees_with_an_interpreter(expr: ExprIR, left: dict[str, Any], right: dict[str, Any] | None) -> None:
     """Kills: `ne` without its NaN clause; `false` of `and` joined by `and`; `gt` written as a plain ``>``;
-    a joined row read without its test for None; `not in` that forgets a null member."""
+    `not in` that forgets a null member."""
     rows = (left, right)
     expected = interpret(expr, rows)
 

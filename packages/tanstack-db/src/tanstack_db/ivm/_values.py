@@ -31,6 +31,7 @@ __all__ = [
     "not_",
     "or_",
     "read",
+    "same",
     "truth",
 ]
 
@@ -51,6 +52,14 @@ def eq(a: Any, b: Any) -> Truth:
         return bool(a == b) or bool(a != a and b != b)
     except DATA_ERRORS:
         return None
+
+
+def same(a: Any, b: Any) -> bool:
+    """Return whether two rows are equal; not where that cannot be said."""
+    try:
+        return a is b or bool(a == b)
+    except DATA_ERRORS:
+        return False
 
 
 def ne(a: Any, b: Any) -> Truth:
