@@ -51,7 +51,7 @@ def main() -> int:
         try:
             asyncio.run(play_plain())
         except (AssertionError, TimeoutError, RuntimeError) as error:
-            print(f"\nFAILED: {error}", file=sys.stderr)
+            print(f"\nFAILED: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
             return 1
         return 0
     from .screen import TodoDemo

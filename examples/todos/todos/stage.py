@@ -123,7 +123,7 @@ class Stage:
             await self._start_client(user)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         for client in self.clients.values():
             client.process.terminate()
             await client.process.wait()
@@ -131,6 +131,8 @@ class Stage:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
         await self.kill_server()
+        if error is not None and self.log.exists():
+            error.add_note(f"What the processes wrote:\n{self.log.read_text()[-4000:]}")
         self._folder.cleanup()
 
     async def start_server(self) -> None:
