@@ -42,6 +42,11 @@ class Layer(Generic[T]):
     changes: Mapping[str, Any] | None
     owner: Any
 
+    @property
+    def is_insert(self) -> bool:
+        """Whether it shows a row that is new in its transaction."""
+        return self.row is not None and self.changes is None
+
 
 class Overlay(Generic[T, K]):
     """The rows of one collection.
@@ -129,14 +134,21 @@ class Overlay(Generic[T, K]):
     def move(self, old: K, new: K, *, above: int) -> list[Layer[T]]:
         """The row has another key now: put its layers of a higher order than `above` onto the row of that key.
 
+        From the next insert on, layers are about another row, which has the old key; they stay.
+
         Returns:
             The layers that were moved. Their ``row`` is rebased.
         """
         stack = self._layers.get(old, [])
-        moved = [layer for layer in stack if layer.order > above]
+        moved: list[Layer[T]] = []
+        for layer in stack:
+            if layer.order > above:
+                if layer.is_insert:
+                    break
+                moved.append(layer)
         if not moved:
             return []
-        self._layers[old] = [layer for layer in stack if layer.order <= above]
+        self._layers[old] = [layer for layer in stack if layer not in moved]
         self._refresh(old)
         below = self.rows.get(new)
         for layer in moved:
