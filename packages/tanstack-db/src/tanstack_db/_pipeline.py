@@ -1,46 +1,171 @@
-"""The stages of one query, in the order in which deltas pass them."""
+"""The stages of one query, in the order in which deltas pass them::
+
+    source ── where ─┐
+                     ├─ join ─ … ─ where on joined rows ─ order, window ─ projection
+    source ── where ─┘
+
+Nothing here knows batches or subscribers. What a function of the application raises propagates; the pipeline must then
+be discarded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, is_typeddict
 
-from ._delta import Delta, Deltas, DeltaSink
-from ._plan import Plan
+from ._delta import Deltas, DeltaSink
+from ._plan import Plan, SourcePlan
 from ._relation import Relation
-from .query._compile import predicate
-from .query._ir import QueryIR
+from ._snapshot import join_row_type
+from .ivm._filter import Filter
+from .ivm._group import Group
+from .ivm._order import Order
+from .ivm._project import Project
+from .ivm._stage import Stage
+from .query._compile import Accessor, predicate, sort_key, value
+from .query._ir import ExprIR, Grouping, QueryIR, RowFunction
 
 __all__ = ["Pipeline"]
 
 
 class Pipeline:
-    """Stand-in until the operators are there: one filtered source."""
+    """The stages of one query and the state that they keep.
 
-    has_outer_rows = False
+    Args:
+        ir: the query.
+        plan: how it is run.
+        relations: its sources.
 
-    def __init__(self, ir: QueryIR, made: Plan, relations: Sequence[Relation]) -> None:
-        self._relations = relations
+    Attributes:
+        moved: keys of rows that the last `push` did not change but may have moved.
+        positions_before: where the rows that the last `push` changed, moved or removed were before.
+    """
+
+    def __init__(self, ir: QueryIR, plan: Plan, relations: Sequence[Relation]) -> None:
+        self.moved: list[Any] = []
         self.positions_before: dict[Any, int | None] = {}
-        self._test: Callable[[Any], bool] = predicate(made.sources[0].where, sources=1, accessors=["any"])
+        accessors: list[Accessor] = [_accessor(relation) for relation in relations]
+        self._inputs = [_Input(*parts) for parts in zip(relations, plan.sources, accessors, strict=True)]
+        self._before_order: list[Stage] = []
+        if plan.where:
+            self._before_order.append(Filter(predicate(plan.where, sources=len(relations), accessors=accessors)))
+        if len(relations) > 1 and ir.projection is None:
+            self._before_order.append(Project(join_row_type(tuple(source.name for source in ir.sources))))
+        self._order: Order | None = None
+        if plan.is_ordered or ir.limit is not None or ir.offset:
+            self._sort_key = sort_key(ir.order_by, sources=len(relations), accessors=accessors)
+            self._order = Order(self._sort_key, limit=ir.limit, offset=ir.offset)
+        self._projection = _projection(ir, accessors)
+        self._is_ordered = plan.is_ordered
+        self._watches_positions = plan.is_ordered and (plan.has_outer_rows or self._projection is not None)
 
     def attach(self, index: int, sink: DeltaSink) -> Callable[[], None]:
-        return self._relations[index].attach(sink)
+        """Hand the deltas of one source to `sink`, those that can matter."""
+        return self._inputs[index].attach(sink)
 
     def load(self) -> Deltas:
-        return self.push([[(key, None, row) for key, row in relation.rows.items()] for relation in self._relations])
+        """Push what the sources hold now. To be called once, after `attach`."""
+        deltas = self.push([item.initial() for item in self._inputs])
+        if isinstance(self._projection, Group) and not deltas:
+            return self._projection.start()
+        return deltas
 
     def push(self, inputs: Sequence[Deltas]) -> Deltas:
-        found: list[Delta] = []
-        for key, old, new in inputs[0]:
-            before = old if old is not None and self._test(old) else None
-            after = new if new is not None and self._test(new) else None
-            if before is not None or after is not None:
-                found.append((key, before, after))
-        return found
+        """Take the deltas of one batch, one sequence per source; return those of the result."""
+        self.moved.clear()
+        self.positions_before.clear()
+        deltas = self._inputs[0].push(inputs[0])
+        for stage in self._before_order:
+            if not deltas:
+                return ()
+            deltas = stage.push(deltas)
+        fed = deltas
+        if self._order is not None and deltas:
+            deltas = self._ordered(self._order, deltas)
+        if self._projection is None or not deltas:
+            return deltas
+        try:
+            made = self._projection.push(deltas)
+        except Exception:
+            if self._order is not None:
+                # The rows that are shown are still those from before, and so is their order to be.
+                self._order.push([(key, new, old) for key, old, new in fed])
+            raise
+        if self._is_ordered:
+            self._note_moves(deltas, made)
+        return made
 
     def ordered(self, row: Callable[[Any], Any]) -> Sequence[Any] | None:
-        return None
+        """Return the result rows in order, or None where they have none. `row` gives the result row of a key."""
+        if self._order is None or not self._is_ordered:
+            return None
+        if self._projection is None:
+            return list(chain.from_iterable(self._order.chunks()))
+        return [row(key) for key in self._order.row_keys()]
 
-    def position(self, key: object) -> int | None:
-        return None
+    def position(self, key: Any) -> int | None:
+        """Return the index of a row in the result, or None where rows have no order."""
+        return self._order.index(key) if self._order is not None and self._is_ordered else None
+
+    def _ordered(self, order: Order, deltas: Deltas) -> Deltas:
+        if self._watches_positions:
+            self.positions_before = {key: order.index(key) for key, old, _ in deltas if old is not None}
+        return order.push(deltas)
+
+    def _note_moves(self, deltas: Deltas, made: Deltas) -> None:
+        told = {key for key, _, _ in made}
+        for key, old, new in deltas:
+            if key not in told and self._sort_key(key, old) != self._sort_key(key, new):
+                self.moved.append(key)
+
+
+class _Input:
+    """One source: which of its rows and deltas come in."""
+
+    def __init__(self, relation: Relation, plan: SourcePlan, accessor: Accessor) -> None:
+        self._relation = relation
+        self._plan = plan
+        self._filter = Filter(predicate(plan.where, sources=1, accessors=[accessor])) if plan.where else None
+
+    def attach(self, sink: DeltaSink) -> Callable[[], None]:
+        return self._relation.attach(sink)
+
+    def initial(self) -> Deltas:
+        return [(key, None, row) for key, row in self._relation.rows.items()]
+
+    def push(self, deltas: Deltas) -> Deltas:
+        return deltas if self._filter is None or not deltas else self._filter.push(deltas)
+
+
+def _projection(ir: QueryIR, accessors: Sequence[Accessor]) -> Stage | None:
+    count = len(accessors)
+
+    def read(expr: ExprIR) -> Callable[[Any], Any]:
+        return value(expr, sources=count, accessors=accessors)
+
+    if isinstance(ir.projection, RowFunction):
+        return Project(ir.projection.function, sources=count)
+    if isinstance(ir.projection, Grouping):
+        grouping = ir.projection
+        return Group(
+            _tuple_of([read(key) for key in grouping.keys]),
+            [(call, None if call.arg is None else read(call.arg)) for call in grouping.calls],
+            grouping.build.function,
+            is_total=not grouping.keys,
+        )
+    return None
+
+
+def _tuple_of(readers: Sequence[Callable[[Any], Any]]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(readers) == 1:
+        (only,) = readers
+        return lambda row: (only(row),)
+    return lambda row: tuple([reader(row) for reader in readers])
+
+
+def _accessor(relation: Relation) -> Accessor:
+    schema = relation.schema
+    if schema is None:
+        return "any"
+    return "item" if is_typeddict(schema) or issubclass(schema, Mapping) else "attribute"

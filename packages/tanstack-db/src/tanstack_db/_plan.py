@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, cast
 
 from ._errors import OpenParameterError
 from ._relation import LoadSubset, OrderTerm, Relation
-from .query._ir import Call, Const, ExprIR, QueryIR, Ref, refs
+from .query._ir import Call, Const, ExprIR, Grouping, QueryIR, Ref, Totals, refs
 
 __all__ = ["Plan", "SourcePlan", "plan"]
 
@@ -53,10 +53,14 @@ class Plan:
     Attributes:
         sources: one for each source of the query.
         where: conditions on joined rows.
+        is_ordered: whether result rows have positions.
+        has_outer_rows: whether result rows are joined rows that may lack a part.
     """
 
     sources: tuple[SourcePlan, ...]
     where: tuple[ExprIR, ...]
+    is_ordered: bool
+    has_outer_rows: bool
 
 
 def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
@@ -95,7 +99,13 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
         )
         for index, relation in enumerate(relations)
     )
-    return Plan(sources, tuple(residual))
+    by_row = not isinstance(ir.projection, Grouping | Totals)
+    return Plan(
+        sources,
+        tuple(residual),
+        is_ordered=by_row and (bool(ir.order_by) or ir.limit is not None or ir.offset > 0),
+        has_outer_rows=by_row and any(join.kind != "inner" for join in ir.joins),
+    )
 
 
 def _conjuncts(conditions: Iterable[ExprIR]) -> Iterator[ExprIR]:

@@ -153,10 +153,6 @@ class LiveResult(Relation):
         """Return the present rows as inserts."""
         return told([(key, None, row) for key, row in self._rows.items()], self._position)
 
-    @property
-    def _is_ordered(self) -> bool:
-        return bool(self.ir.order_by) or self.ir.limit is not None or bool(self.ir.offset)
-
     def _list(self) -> Sequence[Any]:
         if self._items is None:
             ordered = None if self._pipeline is None else self._pipeline.ordered(self._row)
@@ -167,7 +163,7 @@ class LiveResult(Relation):
         return self._rows.get(key if self._keys is None else self._keys.published(key))
 
     def _position(self, key: Any) -> int | None:
-        if not self._is_ordered or self._pipeline is None:
+        if self._pipeline is None:
             return None
         return self._pipeline.position(key if self._keys is None else self._keys.joined(key))
 
@@ -279,12 +275,12 @@ class LiveResult(Relation):
             self._unload()
             raise
         self._pipeline, self._failure = pipeline, None
-        self._keys = ResultKeys() if pipeline.has_outer_rows else None
+        self._keys = ResultKeys() if self._plan.has_outer_rows else None
         rows = {key: row for key, _, row in loaded}
         # Where a row is that was there before is not known, so it comes as one that may have moved.
         deltas = [(key, old, rows.get(key)) for key, old in self._rows.items()]
         deltas += [(key, None, row) for key, row in rows.items() if key not in self._rows]
-        self._show(deltas, positions={})
+        self._show(deltas, before={})
 
     def _unload(self) -> None:
         self._pipeline = None
@@ -330,22 +326,25 @@ class LiveResult(Relation):
 
     def _push(self, pipeline: Pipeline, inputs: Sequence[Deltas]) -> None:
         deltas = pipeline.push(inputs)
-        positions = pipeline.positions_before
+        before, moved = pipeline.positions_before, pipeline.moved
         if self._keys is not None:
-            positions = {self._keys.published(key): index for key, index in positions.items()}
+            before = {self._keys.published(key): index for key, index in before.items()}
             deltas = self._keys.translate(deltas)
-        self._show(deltas, positions)
+            moved = [self._keys.published(key) for key in moved]
+        self._show([*deltas, *((key, self._rows[key], self._rows[key]) for key in moved)], before)
 
-    def _show(self, deltas: Deltas, positions: Mapping[Any, int | None]) -> None:
+    def _show(self, deltas: Deltas, before: Mapping[Any, int | None]) -> None:
         """Take over the rows of a batch.
 
         Args:
             deltas: may hold updates between equal rows: of rows that may have moved.
-            positions: where those were before, as far as known.
+            before: where those were, as far as known.
         """
         changed = [delta for delta in deltas if delta[1] is not delta[2] and delta[1] != delta[2]]
-        moved = [(key, old, old) for key, old, new in deltas if old is new or old == new] if self._is_ordered else []
-        if not changed and all(key in positions and positions[key] == self._position(key) for key, _, _ in moved):
+        moved: list[Delta] = []
+        if self._plan.is_ordered:
+            moved += [(key, old, old) for key, old, new in deltas if old is new or old == new]
+        if not changed and all(key in before and before[key] == self._position(key) for key, _, _ in moved):
             return
         self._forget_shown()
         for key, _, new in changed:

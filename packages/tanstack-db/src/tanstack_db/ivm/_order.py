@@ -63,6 +63,14 @@ class Order:
             return iter(())
         return self._all.between(self._first, self._last)
 
+    def row_keys(self) -> Iterator[Any]:
+        """Iterate over the row keys of the window in order."""
+        if not self._is_window:
+            return self._all.names()
+        if self._first is None or self._last is None:
+            return iter(())
+        return self._all.names_between(self._first, self._last)
+
     def chunks(self) -> Sequence[Sequence[Any]]:
         """Return the rows of the window in order, as chunks that never change."""
         if self._chunks is None:

@@ -156,14 +156,25 @@ class SortedRows:
         chunk, place = self._find(sort)
         return sum(map(len, self._sorts[:chunk])) + place
 
+    def names(self) -> Iterator[Any]:
+        """Iterate over the row keys."""
+        return chain.from_iterable(self._names)
+
     def between(self, first: SortKey, last: SortKey) -> Iterator[Any]:
         """Iterate over the rows from one sort key to another, both included."""
+        return self._slice(self._rows, first, last)
+
+    def names_between(self, first: SortKey, last: SortKey) -> Iterator[Any]:
+        """Iterate over the row keys from one sort key to another, both included."""
+        return self._slice(self._names, first, last)
+
+    def _slice(self, chunks: Sequence[list[Any]], first: SortKey, last: SortKey) -> Iterator[Any]:
         start, stop = bisect_left(self._last, first), bisect_left(self._last, last)
         for chunk in range(start, min(stop + 1, len(self._sorts))):
-            sorts, rows = self._sorts[chunk], self._rows[chunk]
+            sorts = self._sorts[chunk]
             low = bisect_left(sorts, first) if chunk == start else 0
             high = bisect_left(sorts, last) + 1 if chunk == stop else len(sorts)
-            yield from islice(rows, low, high)
+            yield from islice(chunks[chunk], low, high)
 
     def snapshot(self) -> Sequence[list[Any]]:
         """Return the chunks of rows as they are now. They will not change, and must not be changed."""
