@@ -6,6 +6,7 @@ Needs the extra ``cli``.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -26,9 +27,7 @@ COMMAND_GROUP: Final = "tanstack_realtime.commands"
 
 def main() -> None:
     """Run the command line."""
-    try:
-        import click  # noqa: F401 -- asked for here, where the answer can still be a sentence
-    except ModuleNotFoundError:
+    if importlib.util.find_spec("click") is None:
         sys.exit("the command tanstack-realtime needs click: pip install 'tanstack-realtime[cli]'")
     _build()(prog_name="tanstack-realtime")
 
