@@ -15,16 +15,17 @@ from itertools import chain
 from typing import Any, is_typeddict
 
 from ._delta import Deltas, DeltaSink
-from ._plan import Plan, SourcePlan
+from ._plan import Plan, SourcePlan, over_first
 from ._relation import Relation
 from ._snapshot import join_row_type
 from .ivm._filter import Filter
 from .ivm._group import Group
+from .ivm._join import Join, match_on
 from .ivm._order import Order
 from .ivm._project import Project
 from .ivm._stage import Stage
 from .query._compile import Accessor, predicate, sort_key, value
-from .query._ir import ExprIR, Grouping, QueryIR, RowFunction
+from .query._ir import ExprIR, Grouping, JoinIR, QueryIR, RowFunction
 
 __all__ = ["Pipeline"]
 
@@ -47,6 +48,7 @@ class Pipeline:
         self.positions_before: dict[Any, int | None] = {}
         accessors: list[Accessor] = [_accessor(relation) for relation in relations]
         self._inputs = [_Input(*parts) for parts in zip(relations, plan.sources, accessors, strict=True)]
+        self._joins = [_join(join, accessors) for join in ir.joins]
         self._before_order: list[Stage] = []
         if plan.where:
             self._before_order.append(Filter(predicate(plan.where, sources=len(relations), accessors=accessors)))
@@ -75,7 +77,10 @@ class Pipeline:
         """Take the deltas of one batch, one sequence per source; return those of the result."""
         self.moved.clear()
         self.positions_before.clear()
-        deltas = self._inputs[0].push(inputs[0])
+        deltas, *others = [item.push(part) for item, part in zip(self._inputs, inputs, strict=True)]
+        for join, other in zip(self._joins, others, strict=True):
+            if deltas or other:
+                deltas = join.push(deltas, other)
         for stage in self._before_order:
             if not deltas:
                 return ()
@@ -136,6 +141,13 @@ class _Input:
 
     def push(self, deltas: Deltas) -> Deltas:
         return deltas if self._filter is None or not deltas else self._filter.push(deltas)
+
+
+def _join(join: JoinIR, accessors: Sequence[Accessor]) -> Join:
+    count, own = join.index, accessors[join.index]
+    left = [value(expr, sources=count, accessors=accessors[:count]) for expr, _ in join.on]
+    right = [value(over_first(expr), sources=1, accessors=[own]) for _, expr in join.on]
+    return Join(join.kind, match_on(left), match_on(right), left_arity=count)
 
 
 def _projection(ir: QueryIR, accessors: Sequence[Accessor]) -> Stage | None:

@@ -21,7 +21,7 @@ from ._errors import OpenParameterError
 from ._relation import LoadSubset, OrderTerm, Relation
 from .query._ir import Call, Const, ExprIR, Grouping, QueryIR, Ref, Totals, refs
 
-__all__ = ["Plan", "SourcePlan", "plan"]
+__all__ = ["Plan", "SourcePlan", "over_first", "plan"]
 
 Bindings: TypeAlias = dict[str, tuple[Hashable, ...]]
 
@@ -87,7 +87,7 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
     for conjunct in conjuncts:
         used = {ref.source for ref in refs(conjunct)}
         if len(used) == 1 and not _is_nullable(index := used.pop(), ir):
-            pushed[index].append(_over_first(conjunct))
+            pushed[index].append(over_first(conjunct))
         else:
             residual.append(conjunct)
 
@@ -188,11 +188,12 @@ def _one_of(column: str, values: tuple[Hashable, ...]) -> ExprIR:
     return Call("in", (Ref(0, (column,)), Const(values)))
 
 
-def _over_first(expr: ExprIR) -> ExprIR:
+def over_first(expr: ExprIR) -> ExprIR:
+    """Return an expression over one source of many as one over that source alone."""
     if isinstance(expr, Ref):
         return Ref(0, expr.path)
     if isinstance(expr, Call):
-        return Call(expr.op, tuple(_over_first(arg) for arg in expr.args))
+        return Call(expr.op, tuple(over_first(arg) for arg in expr.args))
     return expr
 
 
