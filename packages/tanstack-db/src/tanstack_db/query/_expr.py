@@ -337,5 +337,8 @@ def describe(ir: ExprIR) -> str:
     if isinstance(ir, Const):
         return repr(ir.value)
     if ir.op in _SYMBOLS:
-        return f" {_SYMBOLS[ir.op]} ".join(describe(arg) for arg in ir.args)
+        operands = (
+            f"({describe(arg)})" if isinstance(arg, Call) and arg.op in _SYMBOLS else describe(arg) for arg in ir.args
+        )
+        return f" {_SYMBOLS[ir.op]} ".join(operands)
     return f"{ir.op}({', '.join(describe(arg) for arg in ir.args)})"
