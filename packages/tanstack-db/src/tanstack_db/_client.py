@@ -138,7 +138,7 @@ class DbClient:
             try:
                 block.__exit__(None, None, None)
             except ExceptionGroup as group:
-                for error in group.exceptions:
+                for error in _leaves(group):
                     self.report(error)
 
     def create_transaction(
@@ -203,10 +203,13 @@ class DbClient:
             if outcome is not None:
                 await outcome
         self._services.clear()
-        for work in list(self._open):
-            await work.cancel()
+        self.discard_transactions("its client was closed")
+        await self._cancel_tasks()
         for collection in list(self._instances.values()):
             await cast("Collection[Any, Any]", collection)._cleanup()
+        await self._cancel_tasks()
+
+    async def _cancel_tasks(self) -> None:
         me = asyncio.current_task()
         rest = [task for task in self._tasks if task is not me]
         for task in rest:
@@ -285,6 +288,14 @@ class DbClient:
     def settled(self, work: Work) -> None:
         """A transaction ended."""
         self._open.pop(work, None)
+
+
+def _leaves(error: Exception) -> Generator[Exception, None, None]:
+    if isinstance(error, ExceptionGroup):
+        for part in cast("ExceptionGroup[Exception]", error).exceptions:
+            yield from _leaves(part)
+    else:
+        yield error
 
 
 _active: ContextVar[DbClient | None] = ContextVar("tanstack_db_client", default=None)

@@ -392,8 +392,11 @@ class CollectionCore(Relation, Generic[T, K]):
             self.client.start(_awaited(cleaning), f"tanstack-db clean-up of {self.id}")
 
     async def _cleanup(self) -> None:
-        for work in self.client.transactions_on(self):
-            await work.cancel()
+        open_work = self.client.transactions_on(self)
+        for work in open_work:
+            work.discard(f"collection {self.id!r} was cleaned up")
+        for work in open_work:
+            await work.ended()
         cleaning = self._stop()
         if cleaning is not None:
             await cleaning

@@ -37,6 +37,7 @@ __all__ = [
     "get",
     "is_row",
     "replace",
+    "required_keys",
     "to_plain",
 ]
 
@@ -266,14 +267,13 @@ class _TypedDicts(_Dicts):
         return frozenset(declared.__required_keys__ | declared.__optional_keys__)
 
     def check(self, row: Any, cls: type, /) -> None:
-        missing = cast("Any", cls).__required_keys__ - row.keys()
+        missing = required_keys(cls) - row.keys()
         if missing:
             raise SchemaError(f"a {cls.__name__} needs {', '.join(map(repr, sorted(missing)))}: {row!r}")
         check_fields(row, row, cls)
 
     def from_plain(self, data: Mapping[str, Any], cls: type, /) -> Any:
-        known = cast("frozenset[str]", self.columns(cls))
-        return _structured({name: value for name, value in data.items() if name in known}, cls)
+        return _structured(data, cls)
 
 
 class _Dataclasses:
@@ -334,6 +334,10 @@ class _Pydantic:
 
     def replace(self, row: Any, values: Mapping[str, Any], /) -> Any:
         model = cast("Any", type(row))
+        known = self.columns(model)
+        for name in values:
+            if known is not None and name not in known:
+                raise SchemaError(f"{model.__name__} has no column {name!r}{did_you_mean(name, known)}")
         aliased = any(field.alias or field.validation_alias for field in model.model_fields.values())
         options: dict[str, bool] = {"by_alias": False, "by_name": True} if aliased else {}
         return model.model_validate({**dict(row), **values}, strict=True, **options)
@@ -386,6 +390,23 @@ def _hints(cls: Any) -> Mapping[str, Any]:
         return typing_extensions.get_type_hints(cls)
     except Exception:  # noqa: BLE001 -- names that exist only for the type checker: nothing can be checked here
         return {}
+
+
+@cache
+def required_keys(cls: Any) -> frozenset[str]:
+    """Return the keys that a TypedDict must have.
+
+    Its own ``__required_keys__`` is wrong where annotations are strings, as ``from __future__ import annotations``
+    makes them.
+    """
+    required = set(cls.__required_keys__)
+    for name, hint in typing_extensions.get_type_hints(cls, include_extras=True).items():
+        origin: Any = typing.get_origin(hint)
+        if origin is typing.NotRequired:
+            required.discard(name)
+        elif origin is typing.Required:
+            required.add(name)
+    return frozenset(required)
 
 
 def _structured(data: Mapping[str, Any], cls: type) -> Any:

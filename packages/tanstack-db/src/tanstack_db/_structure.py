@@ -16,7 +16,10 @@ from functools import cache
 from typing import Any, Final, cast
 
 import cattrs
+import typing_extensions
 from cattrs.strategies import configure_union_passthrough
+
+from ._rows import required_keys
 
 __all__ = ["explain", "structure"]
 
@@ -61,7 +64,11 @@ def _converter() -> Any:
     def sequence(value: Any, cls: Any) -> Any:
         return _sequence(converter, value, cls)
 
+    def typed_dict(value: Any, cls: Any) -> Any:
+        return _typed_dict(converter, value, cls)
+
     converter.register_structure_hook_func(_is_enum, _member)
+    converter.register_structure_hook_func(typing_extensions.is_typeddict, typed_dict)
     configure_union_passthrough(str | int | float | bool | None, converter)
     # cattrs iterates whatever it is given, so a string would become a list of letters.
     converter.register_structure_hook_func(_is_sequence, sequence)
@@ -100,6 +107,17 @@ def _member(value: Any, cls: Any) -> Any:
     if value is not member and type(member.value) is not type(value):
         raise TypeError(f"expected a value of {cls.__name__}, not {value!r}")
     return member
+
+
+def _typed_dict(converter: Any, value: Any, cls: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected an object, not {value!r}")
+    data = cast("Mapping[str, Any]", value)
+    missing = required_keys(cls) - data.keys()
+    if missing:
+        raise TypeError(f"{', '.join(map(repr, sorted(missing)))} missing")
+    hints = typing_extensions.get_type_hints(cls)
+    return {name: converter.structure(data[name], hint) for name, hint in hints.items() if name in data}
 
 
 def _is_sequence(cls: Any) -> bool:

@@ -306,18 +306,16 @@ class Work:
         if self.error is not None:
             raise self.error
 
-    async def cancel(self) -> None:
-        """Give up: roll back, and wait for the handler to end."""
-        self.fail(self._problem("cancelled"), report=False)
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
     def discard(self, reason: str) -> None:
-        """Roll back without waiting for the handler, which is cancelled."""
+        """Roll back, and cancel the handler. `ended` waits for it."""
         self.fail(self._problem(f"rolled back: {reason}"), report=False)
-        if self._task is not None:
+        if self._task is not None and self._task is not current_task():
             self._task.cancel()
+
+    async def ended(self) -> None:
+        """Wait until no handler runs any longer, unless it is the one that asks."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            await asyncio.wait([self._task])
 
     def _require_pending(self, what: str) -> None:
         if self.state != "pending":
@@ -325,6 +323,14 @@ class Work:
 
     def _problem(self, what: str) -> TransactionError:
         return TransactionError(f"transaction {self.id} {what}", transaction_id=self.id, state=self.state)
+
+
+def current_task() -> asyncio.Task[Any] | None:
+    """Return the running task, or None also where no loop runs."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 def _awaitable(outcome: Awaitable[Any], what: str) -> Awaitable[Any]:
