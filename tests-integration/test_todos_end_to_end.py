@@ -6,6 +6,7 @@ These tests run on the wall clock. They wait for conditions, never for a time.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from todos.story import tell
 async def in_database(stage: Stage) -> list[str]:
     """Texts of all todos, as the server reads them."""
     async with httpx.AsyncClient(base_url=stage.url, headers={"authorization": f"Bearer {TOKENS['ada']}"}) as http:
-        answer = await http.get("/functions/todos/get_todos", params={"project_id": '"demo"'})
+        answer = await http.get("/functions/todos/get_todos", params={"args": json.dumps({"project_id": "demo"})})
         answer.raise_for_status()
         return sorted(row["text"] for row in answer.json()["result"])
 

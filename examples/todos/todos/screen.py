@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -64,6 +63,7 @@ class TodoDemo(App[int]):
         self._pause = pause
         self._added = 0
         self._playing = True
+        self._play: asyncio.Task[None] | None = None
 
     def compose(self) -> ComposeResult:
         yield Header()
@@ -79,9 +79,8 @@ class TodoDemo(App[int]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self.play()
+        self._play = asyncio.create_task(self.play())
 
-    @work(exclusive=True)
     async def play(self) -> None:
         story = self.query_one("#story", RichLog)
         try:
@@ -92,9 +91,9 @@ class TodoDemo(App[int]):
                 self.outcome = 0
                 story.write("[bold green]Everything happened.[/] Your turn: the keys are below.")
                 self._playing = False
+                self.refresh_bindings()
                 await asyncio.Event().wait()
         except (AssertionError, TimeoutError, RuntimeError) as error:
-            self._playing = False
             story.write(f"[bold red]FAILED[/] {error}")
 
     def refresh_panels(self) -> None:
@@ -128,6 +127,8 @@ class TodoDemo(App[int]):
             await self.stage.kill_server()
 
     async def action_leave(self) -> None:
-        self.workers.cancel_all()
-        await self.workers.wait_for_complete()
+        if self._play is not None:
+            # Ends the processes of the stage.
+            self._play.cancel()
+            await asyncio.gather(self._play, return_exceptions=True)
         self.exit(self.outcome)

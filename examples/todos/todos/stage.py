@@ -20,7 +20,7 @@ from typing import Any
 
 __all__ = ["ClientProcess", "Item", "Picture", "Stage"]
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds to wait for something that must happen."""
 
 
