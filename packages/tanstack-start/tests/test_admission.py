@@ -261,6 +261,7 @@ async def test_as_user_is_for_calls_without_http() -> None:
         assert await through() == "ada"
         with as_user(None):
             assert await through() is None
+        assert await through() == "ada"
     assert await through() is None
     with pytest.raises(UsageError, match="non-empty str"), as_user(""):
         pass

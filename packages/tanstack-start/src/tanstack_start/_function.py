@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from pathlib import PurePath
 from types import ModuleType
@@ -144,9 +145,7 @@ class FunctionSpec:
             arguments = adapter.validate_json(body, strict=True)
         except ValidationError as error:
             raise ValidationFailed(self.path, problems_of(error)) from None
-        # The order of the signature decides which of them are passed by position.
-        ordered = {name: arguments[name] for name in self.signature.parameters if name in arguments}
-        return inspect.BoundArguments(self.signature, ordered)
+        return inspect.BoundArguments(self.signature, OrderedDict(arguments))
 
     def encode_result(self, result: object) -> bytes:
         """Return the JSON of an answer.
