@@ -156,6 +156,18 @@ def test_idle_channels_are_bounded() -> None:
     assert recovered == [False, False, True, True, True]
 
 
+def test_history_is_bounded_in_age_while_the_channel_lives() -> None:
+    hub, reader = make_hub(limits=HistoryLimits(age=10)), Reader()
+    hub.subscribe(reader, "a", None, 0)
+    hub.publish("a", "1", None, 0)
+    hub.publish("a", "2", None, 5)
+    hub.publish("a", "3", None, 12)
+    assert hub.statistics().history_messages == 2
+    assert hub.subscribe(Reader(), "a", ("e1", 0), 14).recovered is False
+    assert len(hub.subscribe(Reader(), "a", ("e1", 1), 14).missed) == 2
+    assert hub.subscribe(Reader(), "a", ("e1", 1), 15).recovered is False
+
+
 def test_history_is_bounded_in_bytes() -> None:
     hub, reader = make_hub(limits=HistoryLimits(size=1000)), Reader()
     answer = hub.subscribe(reader, "a", None, 0)
@@ -186,7 +198,7 @@ class HubMachine(RuleBasedStateMachine):
     """The hub does what a model with unlimited memory says: exact deliveries, and replay that is complete or refused.
 
     Kills: replay off by one at either end, a partial replay when the ring has overflowed, an epoch reused after a
-    channel was forgotten, a ring that is never trimmed by age, a stale snapshot of the subscribers.
+    channel was forgotten, a channel forgotten although it has subscribers, a stale snapshot of the subscribers.
     """
 
     @initialize()

@@ -15,6 +15,8 @@ from starlette.routing import Mount
 from starlette.types import Message
 
 from realtime_preset_node import CloseCode, HistoryLimits, NodePreset
+from realtime_preset_node._hub import HubStatistics
+from realtime_preset_node._server import NodeServer
 from realtime_preset_node._workers import worker_count
 from tanstack_db.testing import settle
 from tanstack_realtime._errors import ConfigurationError, PublishError, RealtimeError
@@ -122,6 +124,11 @@ class Site:
         }
         self.realtime = Realtime(**arguments)
         self.app = Starlette(routes=[Mount("/_realtime", self.realtime)])
+
+    def statistics(self) -> HubStatistics:
+        server = self.realtime._server
+        assert isinstance(server, NodeServer)
+        return server.statistics()
 
     def connect(self, headers: dict[str, str] | None = None) -> Socket:
         return Socket(self.app, headers=headers)
@@ -379,6 +386,7 @@ async def test_a_stuck_reader_is_dropped_and_delays_nobody() -> None:  # A17
         await site.realtime.publish(("a", {}), f"{number} {'x' * 1000}")
         await settle()
     assert len(await healthy.take()) == 100
+    assert site.statistics().subscriptions == 1  # gone from the hub, though its close frame is still stuck
     stuck.stick(stuck=False)
     await stuck.task
     assert stuck.code == CloseCode.SLOW_READER
