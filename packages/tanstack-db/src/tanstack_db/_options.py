@@ -141,7 +141,7 @@ def local_only_collection_options(
     id: str,  # noqa: A002 -- the option's name
     get_key: Callable[[T], K],
     schema: type[T] | None = None,
-    initial_data: Iterable[T] = (),
+    initial_data: Iterable[T] | None = None,
     on_insert: Handler[T] | None = None,
     on_update: Handler[T] | None = None,
     on_delete: DeleteHandler[T] | None = None,
@@ -153,7 +153,7 @@ def local_only_collection_options(
         id: names the collection in errors.
         get_key: gives a row's key.
         schema: the row class, or None for plain dicts.
-        initial_data: the rows to begin with.
+        initial_data: the rows to begin with; none by default.
         on_insert, on_update, on_delete: run after a write; if one raises, the write is taken back.
         compare: order of `Collection.to_list`.
     """
@@ -168,4 +168,4 @@ def local_only_collection_options(
         start_sync=True,
         compare=compare,
     )
-    return _LocalOnly(config, tuple(initial_data))
+    return _LocalOnly(config, tuple(initial_data or ()))

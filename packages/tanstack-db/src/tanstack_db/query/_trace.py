@@ -66,7 +66,10 @@ class Row:
         if isinstance(name, int) and -len(self.__shape.parts) <= name < len(self.__shape.parts):
             name = self.__shape.parts[name]
         if not isinstance(name, str):
-            raise QueryError(f"{self!r}[{name!r}]: a query reads columns by name")
+            raise QueryError(
+                f"{self!r}[{name!r}]: a query reads columns by name; a select or aggregate before it can return a "
+                "dataclass or a dict"
+            )
         self.__trace.touched = True
         self.__shape.check(name)
         return self.__trace.make(Ref(self.__index, (name,)))
