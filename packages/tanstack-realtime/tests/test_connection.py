@@ -434,7 +434,7 @@ class ConnectionHistory(RuleBasedStateMachine):
     """Any interleaving of events, those of older generations included.
 
     Kills: a `handle` that ignores generations, an `_open` that does not count one up, a `_leave_link` that keeps timers
-    running or forgets `CloseLink`, a `_delay` without the upper bound.
+    running or forgets `CloseLink`.
     """
 
     def __init__(self) -> None:
