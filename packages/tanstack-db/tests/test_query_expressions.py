@@ -108,3 +108,18 @@ def test_values_that_cannot_be_hashed() -> None:
     rows = [["a"], ["b"]]
     term = condition(lambda t: col(t.text).one_of(rows))
     assert term.args[1].value == (["a"], ["b"])
+
+
+def test_long_conditions_are_flat() -> None:
+    def any_of(row: Any) -> Any:
+        found = row.priority == 0
+        for number in range(1, 3000):
+            found = found | (row.priority == number)
+        return found
+
+    term = condition(any_of)
+    assert term.op == "or"
+    assert len(term.args) == 3000
+    both = condition(lambda t: (t.done | t.title.startswith("a")) | ((t.words == 1) | t.text.endswith("b")))
+    assert term.args[:2] == (eq("priority", 0), eq("priority", 1))
+    assert len(both.args) == 4

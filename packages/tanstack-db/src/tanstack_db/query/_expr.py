@@ -262,7 +262,12 @@ class Expr(Generic[V]):
         operands = [self, *(lift(self._trace, other, op) for other in others)]
         if swapped:
             operands.reverse()
-        return cast("Expr[Any]", self._trace.make(Call(op, tuple(operand._ir for operand in operands)), *operands))
+        args: list[ExprIR] = []
+        for operand in operands:
+            ir = operand._ir
+            # a | b | c | … is one level deep, however long
+            args += ir.args if op in ("and", "or") and isinstance(ir, Call) and ir.op == op else (ir,)
+        return cast("Expr[Any]", self._trace.make(Call(op, tuple(args)), *operands))
 
     def _logic(self, op: str, other: object, *, swapped: bool = False) -> Expr[Any]:
         if not (isinstance(other, bool) or is_expr(other)) and not self._trace.replaying:
