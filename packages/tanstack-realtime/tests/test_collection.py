@@ -630,7 +630,12 @@ def test_a_write_without_a_loop_changes_nothing() -> None:
 async def test_scope_names_its_parameters() -> None:
     world = World()
 
-    assert world.collection.scope("a")._demand() == {"project_id": ("a",)}
+    scope = world.collection.scope("a")
+    assert scope._demand() == {"project_id": ("a",)}
+    assert scope == world.collection.scope("a")
+    assert hash(scope) == hash(world.collection.scope("a"))
+    assert scope != world.collection.scope("b")
+    assert (scope.columns, scope.schema) == (world.collection.columns, world.collection.schema)
     with pytest.raises(ConfigurationError, match=r"scope takes \(project_id\)"):
         world.collection.scope(room="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert world.collection.declared_channel == ("todos", frozenset({"project_id"}))

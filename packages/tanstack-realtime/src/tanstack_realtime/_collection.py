@@ -80,6 +80,26 @@ class CollectionScope(LiveSource[Rows[T]], Generic[T]):
         """The collection's id: what the source is called in a query."""
         return self._collection.id
 
+    @property
+    def columns(self) -> frozenset[str] | None:
+        """The collection's columns, so that a query tells a misspelt one."""
+        return self._collection.columns
+
+    @property
+    def schema(self) -> type[T] | None:
+        """The collection's row class."""
+        return self._collection.schema
+
+    def __eq__(self, other: object) -> bool:
+        """The same scope is the same source, so a query that is built again is the same query."""
+        return isinstance(other, CollectionScope) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> Hashable:
+        return id(self._collection), frozenset(self._bindings.items())
+
     def _open(self, db: DbClient) -> RealtimeCollection[T, Any, Any]:
         return db.collection(self._collection)
 
