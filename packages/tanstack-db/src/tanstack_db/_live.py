@@ -235,7 +235,7 @@ def live_query(
         client: whose collections are read; by default the active session's, else the default client's.
 
     Example:
-        >>> open_todos = live_query(lambda q: q.from_(todos).where(lambda t: t.completed_at == None))
+        >>> open_todos = live_query(lambda q: q.from_(todos).where(lambda t: col(t.completed_at).is_none()))
         >>> stop = open_todos.subscribe(lambda: print(open_todos.get()))
 
     Raises:
