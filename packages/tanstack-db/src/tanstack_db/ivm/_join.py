@@ -10,19 +10,17 @@ from one unmatched key to another is one update, and a match that is replaced sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._delta import Delta, Deltas
+from ._buckets import Buckets, Pair
 from ._values import hashable, same
 
 if TYPE_CHECKING:
     from ..query._ir import JoinKind
 
 __all__ = ["Join", "match_on"]
-
-Pair: TypeAlias = tuple[Any, Any]
-"""Row key and row."""
 
 Combine: TypeAlias = Callable[[Any, Any], tuple[Any, ...]]
 
@@ -91,12 +89,12 @@ class Join:
         """The first run: no netting, since nothing was there."""
         this, other = self._left, self._right
         for key, _, row in right:
-            other.add(other.name(row), key, row)
+            other.rows.put(other.name(row), key, row)
         out: list[Delta] = []
-        combine, absent, find, name_of = this.combine, other.absent, other.matches, this.name
+        combine, absent, find, name_of = this.combine, other.absent, other.rows.get, this.name
         for key, _, row in left:
             name = name_of(row)
-            this.add(name, key, row)
+            this.rows.put(name, key, row)
             matches = find(name)
             for partner, match in matches:
                 out.append((combine(key, partner), None, combine(row, match)))
@@ -105,7 +103,7 @@ class Join:
         if other.is_outer:
             combine, absent = other.combine, this.absent
             for key, _, row in right:
-                if not this.matches(other.name(row)):
+                if not this.rows.get(other.name(row)):
                     out.append((combine(key, absent), None, combine(row, absent)))
         return out
 
@@ -118,49 +116,17 @@ class _Side:
         combine: makes an output key or row of this side's part and the other's.
         absent: this side's part where it has no row.
         is_outer: whether rows without a partner are shown.
+        rows: the rows by join key.
     """
 
-    __slots__ = ("_buckets", "absent", "combine", "is_outer", "name")
+    __slots__ = ("absent", "combine", "is_outer", "name", "rows")
 
     def __init__(self, name: Callable[[Any], Hashable], arity: int, combine: Combine, *, is_outer: bool) -> None:
         self.name = name
         self.combine = combine
         self.absent: Any = None if arity == 1 else (None,) * arity
         self.is_outer = is_outer
-        # Most buckets of a unique column hold one row: a tuple of one pair takes less than half of a dict.
-        self._buckets: dict[Hashable, tuple[Pair] | dict[Any, Any]] = {}
-
-    def matches(self, name: Hashable) -> Collection[Pair]:
-        """Return the rows with this join key: a view, empty if there are none."""
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            return ()
-        return bucket.items() if isinstance(bucket, dict) else bucket
-
-    def add(self, name: Hashable, key: Any, row: Any) -> bool:
-        """Add or replace a row. Return whether it is the first with its join key."""
-        if name is None:
-            return False
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            self._buckets[name] = ((key, row),)
-            return True
-        if isinstance(bucket, dict):
-            bucket[key] = row
-        else:
-            self._buckets[name] = dict((*bucket, (key, row)))
-        return False
-
-    def remove(self, name: Hashable, key: Any) -> bool:
-        """Remove a row. Return whether it was the last with its join key."""
-        if name is None:
-            return False
-        bucket = self._buckets[name]
-        if isinstance(bucket, dict) and len(bucket) > 1:
-            del bucket[key]
-            return False
-        del self._buckets[name]
-        return True
+        self.rows = Buckets()
 
 
 class _Net:
@@ -196,8 +162,8 @@ def _step(this: _Side, other: _Side, deltas: Deltas, net: _Net) -> None:
         was = None if old is None else this.name(old)
         now = None if new is None else this.name(new)
         if old is not None and new is not None and was == now:
-            matches = other.matches(now)
-            this.add(now, key, new)
+            matches = other.rows.get(now)
+            this.rows.put(now, key, new)
             for partner, match in matches:
                 touch(combine(key, partner), combine(old, match), combine(new, match))
             if this.is_outer and not matches:
@@ -210,8 +176,8 @@ def _step(this: _Side, other: _Side, deltas: Deltas, net: _Net) -> None:
 
 
 def _leave(this: _Side, other: _Side, key: Any, old: Any, name: Hashable, touch: Callable[..., None]) -> None:
-    combine, matches = this.combine, other.matches(name)
-    is_last = this.remove(name, key)
+    combine, matches = this.combine, other.rows.get(name)
+    is_last = this.rows.drop(name, key)
     for partner, match in matches:
         touch(combine(key, partner), combine(old, match), None)
         if is_last and other.is_outer:
@@ -221,8 +187,8 @@ def _leave(this: _Side, other: _Side, key: Any, old: Any, name: Hashable, touch:
 
 
 def _enter(this: _Side, other: _Side, key: Any, new: Any, name: Hashable, touch: Callable[..., None]) -> None:
-    combine, matches = this.combine, other.matches(name)
-    is_first = this.add(name, key, new)
+    combine, matches = this.combine, other.rows.get(name)
+    is_first = this.rows.put(name, key, new)
     for partner, match in matches:
         if is_first and other.is_outer:
             touch(combine(this.absent, partner), combine(this.absent, match), None)
