@@ -14,8 +14,7 @@ What a subscriber writes during phase 2 becomes a batch of its own, run after ev
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from heapq import heappop, heappush
 
 __all__ = ["Node", "Scheduler"]
@@ -42,6 +41,21 @@ class Node(ABC):
         """Phase 2: tell subscribers. May raise an ``ExceptionGroup`` after all of them were told."""
 
 
+class _Block:
+    """One batch block. It has no state of its own, so one object serves them all."""
+
+    __slots__ = ("_scheduler",)
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def __enter__(self) -> None:
+        self._scheduler.enter()
+
+    def __exit__(self, *_: object) -> None:
+        self._scheduler.leave()
+
+
 class Scheduler:
     """Orders the nodes of one `DbClient`; nothing is shared between clients.
 
@@ -54,26 +68,30 @@ class Scheduler:
         self._heap: list[tuple[int, int, Node]] = []
         self._queued: set[Node] = set()
         self._sequence = 0
+        self._block = _Block(self)
 
     @property
     def is_batching(self) -> bool:
         """Whether a batch is open or being flushed."""
         return self._depth > 0 or self._flushing
 
-    @contextmanager
-    def batch(self) -> Generator[None, None, None]:
+    def batch(self) -> AbstractContextManager[None]:
         """Group writes; leaving the outermost block flushes, also when the body raised.
 
         Raises:
             ExceptionGroup: what subscribers raised, after all of them were told. The data stays applied.
         """
+        return self._block
+
+    def enter(self) -> None:
+        """Open a batch; `leave` must follow."""
         self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if self._depth == 0 and not self._flushing:
-                self._flush()
+
+    def leave(self) -> None:
+        """Close a batch; the outermost one flushes. Raises as `batch` does."""
+        self._depth -= 1
+        if self._depth == 0 and not self._flushing:
+            self._flush()
 
     def schedule(self, node: Node) -> None:
         """Run `node` in this batch. Outside a batch, open one around the write first."""

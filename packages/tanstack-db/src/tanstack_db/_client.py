@@ -59,6 +59,25 @@ class CollectionOptions(ABC, Generic[Made]):
         """Make the instance that belongs to `client`. Must not start anything."""
 
 
+class _Block:
+    """One batch block of a client. It has no state of its own, so one object serves them all."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: DbClient) -> None:
+        self._client = client
+
+    def __enter__(self) -> None:
+        self._client.scheduler.enter()
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._client.scheduler.leave()
+        except ExceptionGroup as group:
+            for error in _leaves(group):
+                self._client.report(error)
+
+
 class DbClient:
     """Owns a scheduler, an instance of every collection it is asked for, and every task they start.
 
@@ -83,6 +102,7 @@ class DbClient:
         self._open: dict[Work, None] = {}
         self._order = 0
         self._is_closed = False
+        self._block = _Block(self)
 
     # -- collections and services --------------------------------------------------------------------------------------
 
@@ -123,23 +143,13 @@ class DbClient:
 
     # -- batches and transactions --------------------------------------------------------------------------------------
 
-    @contextmanager
-    def batch(self) -> Generator[None, None, None]:
+    def batch(self) -> AbstractContextManager[None]:
         """Group writes: live queries run once and subscribers are told once, when the outermost block ends.
 
         Do not await inside: what other tasks write meanwhile would wait for this block as well. What subscribers raise
         goes to `on_error`.
         """
-        block = self.scheduler.batch()
-        block.__enter__()
-        try:
-            yield
-        finally:
-            try:
-                block.__exit__(None, None, None)
-            except ExceptionGroup as group:
-                for error in _leaves(group):
-                    self.report(error)
+        return self._block
 
     def create_transaction(
         self, server_fn: Persist, /, *, optimistic: bool = True, metadata: Mapping[str, Any] | None = None

@@ -53,7 +53,7 @@ class Lifecycle:
         self._expired = expired
         self._changed = changed
         self._timer: asyncio.TimerHandle | None = None
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     @property
     def is_running(self) -> bool:
@@ -83,11 +83,11 @@ class Lifecycle:
         """Wait until the status is another than loading."""
         while self.status == "loading":
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.add(future)
+            self._waiting[future] = None
             try:
                 await future
             finally:
-                self._waiting.discard(future)
+                del self._waiting[future]
 
     def hold(self) -> None:
         """One more consumer."""

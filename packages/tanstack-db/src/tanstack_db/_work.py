@@ -47,7 +47,7 @@ class Work:
         self.error: Exception | None = None
         self._mutations: dict[tuple[Collection[Any, Any], Any], Mutation[Any]] = {}
         self._held: dict[Collection[Any, Any], None] = {}
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
         self._is_heard = False
         self._task: asyncio.Task[None] | None = None
         self._after: list[Work] = []
@@ -293,11 +293,11 @@ class Work:
         if self.is_settled:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.add(future)
+        self._waiting[future] = None
         try:
             await future
         finally:
-            self._waiting.discard(future)
+            del self._waiting[future]
 
     async def heard(self) -> None:
         """Wait until it is settled, and raise why it failed."""
