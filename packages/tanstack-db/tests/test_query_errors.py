@@ -208,6 +208,24 @@ def test_the_forms_of_other_clauses() -> None:
         query.select(total=3)
 
 
+class Filter:
+    def __init__(self, project_id: str | None) -> None:
+        self.project_id = project_id
+
+    def matches(self, row: Any) -> Any:
+        return True if self.project_id is None else row.project_id == self.project_id
+
+    def is_open(self, row: Any) -> Any:
+        return row.completed_at is None
+
+
+def test_bound_methods() -> None:
+    assert q.from_(todos).where(Filter(None).matches) == q.from_(todos)
+    assert q.from_(todos).where(Filter("p").matches) == q.from_(todos).where(project_id="p")
+    with pytest.raises(QueryError, match=r"write col\(row\.completed_at\)\.is_none\(\)"):
+        q.from_(todos).where(Filter(None).is_open)
+
+
 def test_a_callable_object_is_a_function() -> None:
     class Wanted:
         def __call__(self, row: Any) -> Any:
@@ -271,6 +289,19 @@ def test_a_misspelt_column(schema: type[Any]) -> None:
         assert e.value.known == ("id", "project_id")
         assert isinstance(e.value, DbError)
     assert query.where(lambda row: row["project_id"] == "p") == query.where(lambda row: row.project_id == "p")
+
+
+class Computed(pydantic.BaseModel):
+    id: str
+
+    @pydantic.computed_field
+    def size(self) -> int:
+        return len(self.id)
+
+
+def test_a_computed_field_is_a_column() -> None:
+    query: Query[Any, Any] = q.from_(make("rows", Computed))
+    assert query.where(lambda row: row.size == 1) == query.where(size=1)
 
 
 class Open(pydantic.BaseModel, extra="allow"):

@@ -211,7 +211,8 @@ def _check_identity(function: Callable[..., Any], rows: int) -> None:
     code = getattr(function, "__code__", None)
     if not isinstance(code, CodeType):
         return
-    parameters = code.co_varnames[:rows]
+    first = 0 if getattr(function, "__self__", None) is None else 1
+    parameters = code.co_varnames[first : min(first + rows, code.co_argcount)]
     operands: list[str | None] = []
     for instruction in dis.get_instructions(code):
         name = instruction.opname
