@@ -18,6 +18,7 @@ from ._delta import Deltas, DeltaSink
 from ._plan import Plan, SourcePlan, over_first
 from ._relation import Relation
 from ._snapshot import join_row_type
+from .ivm._dispatch import EqualityDispatch
 from .ivm._filter import Filter
 from .ivm._group import Group
 from .ivm._join import Join, match_on
@@ -130,14 +131,18 @@ class _Input:
 
     def __init__(self, relation: Relation, plan: SourcePlan, accessor: Accessor) -> None:
         self._relation = relation
-        self._plan = plan
+        self._values = plan.values
+        self._dispatch = None if plan.dispatch is None else EqualityDispatch.of(relation, plan.dispatch)
         self._filter = Filter(predicate(plan.where, sources=1, accessors=[accessor])) if plan.where else None
 
     def attach(self, sink: DeltaSink) -> Callable[[], None]:
-        return self._relation.attach(sink)
+        if self._dispatch is None:
+            return self._relation.attach(sink)
+        return self._dispatch.attach(self._values, sink)
 
     def initial(self) -> Deltas:
-        return [(key, None, row) for key, row in self._relation.rows.items()]
+        pairs = self._relation.rows.items() if self._dispatch is None else self._dispatch.rows(self._values)
+        return [(key, None, row) for key, row in pairs]
 
     def push(self, deltas: Deltas) -> Deltas:
         return deltas if self._filter is None or not deltas else self._filter.push(deltas)
