@@ -286,6 +286,12 @@ def test_an_answer_or_any_frame_proves_life() -> None:  # C14
     assert set(run.timers) == {"idle", "stable"}
 
 
+def test_a_rest_too_short_for_the_clock_is_none() -> None:
+    run = Scripted()
+    run.connect()
+    assert pick(run.fire("idle", silence=20.0 - 1e-12), Probe)
+
+
 def test_an_attempt_has_a_deadline() -> None:
     run = Scripted()
     run(Connect())

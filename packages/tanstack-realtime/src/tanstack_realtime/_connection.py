@@ -104,6 +104,9 @@ class Timing:
 
 _LONGEST_SERVER_DELAY: Final = 3600.0
 
+_RESOLUTION: Final = 0.001
+"""Seconds. A shorter rest is none: added to the clock it may not move it, and the timer would fire for ever."""
+
 _AUTHENTICATION: Final = frozenset({3000, 3003, 4401, 4403})
 """Close codes that mean 401 and 403: the registered ones, and the usual private ones."""
 
@@ -323,7 +326,7 @@ class ConnectionMachine:
 
     def _idle(self, event: TimerFired) -> list[Action]:
         rest = self._timing.ping_after - event.silence
-        return self._start("idle", rest) if rest > 0.0 else self._probe(self._timing.ping_within)
+        return self._start("idle", rest) if rest > _RESOLUTION else self._probe(self._timing.ping_within)
 
     def _probe(self, deadline: float) -> list[Action]:
         self._probe_within = deadline
