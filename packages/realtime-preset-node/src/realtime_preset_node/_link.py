@@ -74,7 +74,6 @@ class NodeLink:
         self._welcome: Welcome | None = None
         self._epochs: dict[str, str] = {}
         self._ended: CloseReason | None = None
-        self._closed_by_us = False
         self._heard = loop.time()
         self._watchdog: asyncio.TimerHandle | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -137,7 +136,6 @@ class NodeLink:
 
     async def close(self) -> None:
         """Close and wait until everything of the link is gone."""
-        self._closed_by_us = True
         self._end(CloseReason(CloseCode.NORMAL, "closed by this client"))
         for task in self._background:
             task.cancel()
@@ -166,7 +164,7 @@ class NodeLink:
 
     def lost(self, reason: CloseReason) -> None:
         """Take the end of the connection. The sink hears it once, unless `close` was called before."""
-        if self._end(reason) and self._welcome is not None and not self._closed_by_us:
+        if self._end(reason) and self._welcome is not None:
             self._sink.closed(reason)
 
     @property
