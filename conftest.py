@@ -9,15 +9,23 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import sys
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from hypothesis import HealthCheck, settings
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 from tanstack_db.testing import VirtualClockLoop
+
+# Hypothesis builds its tables of characters in the first test that needs them, which takes seconds on a busy machine.
+# Under CI it has a profile of its own, which is as patient.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+if "CI" not in os.environ:
+    settings.load_profile("patient")
 
 _STATE = "__document__"
 
