@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 from websockets.asyncio.client import ClientConnection, connect
@@ -160,6 +160,20 @@ async def test_a_refused_identity_is_final() -> None:  # C12
     async with serving(app) as port:
         with pytest.raises(AuthenticationError, match="not signed in"):
             await open_link(port, token=None)
+
+
+async def test_middleware_in_front_sees_the_token_in_the_handshake() -> None:  # A15
+    seen: list[tuple[str | None, str]] = []
+
+    def get_user(connection: HTTPConnection) -> str | None:
+        seen.append((connection.headers.get("authorization"), str(connection.url)))
+        return bearer_token(connection)
+
+    realtime = Realtime(authorize=authorize, get_user=get_user, preset=NodePreset())
+    async with serving(Starlette(routes=[Mount("/_realtime", realtime)])) as port:
+        link, _ = await open_link(port, "alice")
+        await link.close()
+    assert seen == [("Bearer alice", f"ws://127.0.0.1:{port}/_realtime/ws")]
 
 
 async def test_another_preset_on_the_server_is_named() -> None:

@@ -167,11 +167,6 @@ class NodeLink:
         if self._end(reason) and self._welcome is not None:
             self._sink.closed(reason)
 
-    @property
-    def ended(self) -> CloseReason | None:
-        """Why the connection ended, or None while it lives."""
-        return self._ended
-
     # -- how ---------------------------------------------------------------------------------------------------------
 
     def _handle(self, frame: ServerFrame) -> None:

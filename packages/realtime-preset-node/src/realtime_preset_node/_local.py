@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from tanstack_realtime._errors import AuthenticationError, ConnectionLostError
+from tanstack_realtime._errors import ConnectionLostError
 from tanstack_realtime._transport import Capabilities, CloseReason, Link, LinkSink, OpenRequest
 
 from ._frames import SEPARATOR, CloseCode
@@ -59,12 +59,6 @@ class LocalTransport:
         wire.start(link)
         try:
             await link.handshake(None, request.client_id)
-        except ConnectionLostError as error:
-            await link.close()
-            reason = link.ended
-            if reason is not None and not reason.retry:
-                raise AuthenticationError(f"the server refused the connection: {reason.reason}") from error
-            raise
         except BaseException:
             await link.close()
             raise
@@ -105,7 +99,7 @@ class _LocalSink:
     def close(self, code: int, reason: str, /, *, discard: bool) -> None:
         """Close after what is pending, or with `discard` instead of it."""
         if self._closing is None:
-            self._closing = CloseReason(code, reason, retry=not CloseCode.is_final(code))
+            self._closing = CloseReason(code, reason)
             self._on_close(code)
         if discard:
             self._frames.clear()
