@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import importlib.metadata
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tanstack_db import DbClient
+from tanstack_db.testing import settle
 from tanstack_realtime import (
     Capabilities,
     ClientContext,
@@ -229,8 +229,8 @@ async def test_a_server_that_does_not_say_is_asked_again() -> None:
     states: list[str | None] = []
     client.store.subscribe(lambda state: states.append(state.reason))
     client.connect()
-    while client.store.state.attempt < 2:
-        await asyncio.sleep(0.1)
+    await settle()
+    assert client.store.state.attempt == 2
     server.answer = HttpResponse(200, b'{"preset": "fake"}')
     await client.connected()
     assert "http://host/_realtime/config answered 404" in states
