@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from realtime_preset_node import CloseCode, NodePreset
 from tanstack_db.testing import settle
-from tanstack_realtime._keys import Channel
+from tanstack_realtime import Channel
 from tanstack_realtime.server import Permissions, Realtime, Reject, bearer_token
 
 _PAGE = Path(__file__).parent / "../../../docs/protocol.md"

@@ -12,14 +12,19 @@ import pytest
 from realtime_preset_node import CloseCode, NodePreset
 from realtime_preset_node._link import NodeLink
 from tanstack_db.testing import settle
-from tanstack_realtime._errors import (
+from tanstack_realtime import (
+    Channel,
     ChannelDeniedError,
+    CloseReason,
     ConfigurationError,
     ConnectionLostError,
+    Inbound,
+    Link,
+    OpenRequest,
+    Position,
     PublishError,
+    SubscribeAck,
 )
-from tanstack_realtime._keys import Channel
-from tanstack_realtime._transport import CloseReason, Inbound, Link, OpenRequest, Position, SubscribeAck
 from tanstack_realtime.server import Permissions, Realtime, Reject, bearer_token
 
 

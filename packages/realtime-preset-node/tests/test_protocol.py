@@ -44,9 +44,8 @@ from realtime_preset_node._protocol import (
     subscription_frame,
     welcome_frame,
 )
-from tanstack_realtime._errors import RealtimeError
+from tanstack_realtime import Channel, RealtimeError
 from tanstack_realtime._json import MAX_DEPTH, encode_json
-from tanstack_realtime._keys import Channel
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 _ids = st.integers(0, 2**53 - 1)

@@ -19,8 +19,7 @@ from realtime_preset_node._hub import HubStatistics
 from realtime_preset_node._server import NodeServer
 from realtime_preset_node._workers import worker_count
 from tanstack_db.testing import settle
-from tanstack_realtime._errors import ConfigurationError, PublishError, RealtimeError
-from tanstack_realtime._keys import Channel
+from tanstack_realtime import Channel, ConfigurationError, PublishError, RealtimeError
 from tanstack_realtime.server import Permissions, Realtime, ServerObserver, bearer_token
 
 GRANTED = Permissions(subscribe=True, publish=True)

@@ -21,8 +21,7 @@ from realtime_preset_node._session import (
     Session,
 )
 from realtime_preset_node._settings import SessionSettings
-from tanstack_realtime._errors import AuthenticationError, ChannelDeniedError, PublishError
-from tanstack_realtime._keys import parse_channel
+from tanstack_realtime import AuthenticationError, ChannelDeniedError, PublishError, parse_channel
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 
 GRANTED = Permissions(subscribe=True, publish=True)

@@ -10,15 +10,19 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
-from tanstack_realtime._errors import (
+from tanstack_realtime import (
     AuthenticationError,
+    Capabilities,
+    CloseReason,
     ConfigurationError,
     ConnectionLostError,
+    Link,
+    LinkSink,
+    OpenRequest,
     PresetMismatchError,
     RealtimeError,
 )
 from tanstack_realtime._json import decode_json
-from tanstack_realtime._transport import Capabilities, CloseReason, Link, LinkSink, OpenRequest
 
 from ._frames import CloseCode
 from ._link import NodeLink
@@ -26,7 +30,7 @@ from ._link import NodeLink
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tanstack_realtime._http import Http
+    from tanstack_realtime import Http
 
 __all__ = ["NodeTransport", "socket_url"]
 

@@ -11,8 +11,18 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
-from tanstack_realtime._errors import ChannelDeniedError, ConnectionLostError, PublishError, RealtimeError
-from tanstack_realtime._transport import JSON, CloseReason, Inbound, LinkSink, Position, SubscribeAck
+from tanstack_realtime import (
+    JSON,
+    ChannelDeniedError,
+    CloseReason,
+    ConnectionLostError,
+    Inbound,
+    LinkSink,
+    Position,
+    PublishError,
+    RealtimeError,
+    SubscribeAck,
+)
 
 from ._frames import (
     ENVELOPE_BYTES,

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from tanstack_realtime._errors import ConnectionLostError
-from tanstack_realtime._transport import Capabilities, CloseReason, Link, LinkSink, OpenRequest
+from tanstack_realtime import Capabilities, CloseReason, ConnectionLostError, Link, LinkSink, OpenRequest
 
 from ._frames import SEPARATOR, CloseCode
 from ._link import NodeLink

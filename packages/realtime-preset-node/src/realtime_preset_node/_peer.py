@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tanstack_realtime._errors import RealtimeError
+from tanstack_realtime import RealtimeError
 from tanstack_realtime.server import ServerContext
 
 from ._frames import CloseCode

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from tanstack_realtime._transport import Capabilities, RealtimeTransport
+from tanstack_realtime import Capabilities, RealtimeTransport
 
 from ._settings import HistoryLimits, SessionSettings
 
 if TYPE_CHECKING:
-    from tanstack_realtime._presets import ClientContext
-    from tanstack_realtime._settings import EnvVar
+    from tanstack_realtime import ClientContext, EnvVar
     from tanstack_realtime.server import ServerContext, ServerPreset
 
 __all__ = ["NodePreset", "preset"]

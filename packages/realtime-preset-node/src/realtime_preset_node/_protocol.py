@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeGuard, cast
 
-from tanstack_realtime._errors import RealtimeError
+from tanstack_realtime import RealtimeError
 from tanstack_realtime._json import MAX_DEPTH, decode_json, encode_json
 
 from ._frames import (

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
-from tanstack_realtime._errors import AuthenticationError, ConfigurationError, PublishError
+from tanstack_realtime import AuthenticationError, ConfigurationError, PublishError
 from tanstack_realtime.server import Publication, ServerContext, connection_with_token
 
 from ._frames import SEPARATOR, CloseCode
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.types import Receive, Scope, Send
 
-    from tanstack_realtime._transport import Capabilities, RealtimeTransport
+    from tanstack_realtime import Capabilities, RealtimeTransport
 
 __all__ = ["NodeServer"]
 

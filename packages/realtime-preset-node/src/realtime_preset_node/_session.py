@@ -22,8 +22,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-from tanstack_realtime._errors import AuthenticationError, ChannelDeniedError, RealtimeError
-from tanstack_realtime._keys import Channel
+from tanstack_realtime import AuthenticationError, Channel, ChannelDeniedError, RealtimeError
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 
 from ._frames import (
