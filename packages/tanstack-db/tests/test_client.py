@@ -200,6 +200,30 @@ async def test_close_cancels_rolls_back_and_cleans_up() -> None:
     assert not others
 
 
+async def test_a_task_that_is_cancelled_from_outside_rolls_back() -> None:
+    errors: list[Exception] = []
+    client = DbClient(on_error=errors.append)
+    todos = client.build(
+        collection_options(
+            id="todos",
+            schema=Todo,
+            get_key=lambda todo: todo.id,
+            sync=ManualSource[Todo, str](),
+            on_insert=lambda _: asyncio.sleep(1000),
+        )
+    )
+    started = todos.insert(Todo("1"))
+    await settle()
+    not_started = todos.insert(Todo("2"))
+
+    # What a loop does at its end.
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    await settle()
+
+    assert (started.state, not_started.state, todos.size, errors) == ("failed", "failed", 0, [])
+
+
 async def test_close_from_within_a_handler() -> None:
     client = DbClient()
 

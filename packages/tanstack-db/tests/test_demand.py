@@ -157,7 +157,8 @@ async def test_a_stale_status_does_nothing() -> None:
 async def test_a_restart_asks_for_every_demand_again() -> None:
     world = World()
     lease = world.acquire(subset("a"))
-    world.source.statuses["a"].mark_ready()
+    stale = world.source.statuses["a"]
+    stale.mark_ready()
 
     await world.rows.cleanup()
     assert not lease.is_ready
@@ -167,6 +168,8 @@ async def test_a_restart_asks_for_every_demand_again() -> None:
     assert world.source.log == [("load", "a"), ("load", "a")]
     again: Exception | None = lease.error
     assert again is None
+    stale.mark_ready()
+    assert not lease.is_ready
     world.source.statuses["a"].mark_ready()
     assert lease.is_ready
 

@@ -264,20 +264,45 @@ async def test_18_an_edit_of_a_temporary_row_follows_it_to_its_key() -> None:
 
 async def test_18_an_edit_of_a_row_whose_insert_fails_goes_with_it() -> None:
     world = World()
+    calls: list[str] = []
+
+    async def server() -> None:
+        calls.append("called")
+
     insert = world.todos.insert(Todo("temp"))
     update = world.todos.update("temp", done=True)
+    other = world.client.transact(lambda tx: tx.update(world.todos, "temp", text="x"), server)
     await settle()
 
     failure = ValueError("refused")
     world.server.refuse(failure)
     await settle()
 
-    assert (insert.state, update.state) == ("failed", "failed")
+    assert [tx.state for tx in (insert, update, other)] == ["failed"] * 3
     assert world.rows() == []
-    assert len(world.server.calls) == 1
+    assert (len(world.server.calls), calls) == (1, [])
+    assert world.errors == [failure, update.error, other.error], "each is told once"
     with pytest.raises(TransactionError) as caught:
         await update.persisted()
     assert caught.value.__cause__ is failure
+
+
+async def test_18_a_pending_transaction_follows_the_row_to_its_key() -> None:
+    world = World()
+    insert = world.todos.insert(Todo("temp", "new"))
+    pending = world.client.create_transaction(_accept)
+    pending.update(world.todos, "temp", done=True)
+    await settle()
+
+    world.server.answer(Todo("server", "new"))
+    await insert.persisted()
+    pending.update(world.todos, "server", text="x")
+
+    (mutation,) = pending.mutations
+    assert (mutation.key, dict(mutation.changes)) == ("server", {"done": True, "text": "x"})
+    assert world.rows() == [Todo("server", "x", done=True)]
+    pending.rollback()
+    assert world.rows() == [Todo("server", "new")]
 
 
 async def test_18_a_row_inserted_anew_under_the_temporary_key_is_another_row() -> None:
@@ -503,6 +528,19 @@ async def test_a_call_that_fails_keeps_the_rows_that_were_accepted_before() -> N
 
     assert world.rows() == [Todo("1", "server")]
     assert len(world.server.calls) == 2
+
+
+async def test_rows_that_were_rolled_back_meanwhile_are_not_sent() -> None:
+    world = World()
+    tx = world.todos.insert(Todo("1"), Todo("2"))
+    await settle()
+
+    tx.rollback()
+    world.server.answer(Todo("1", "written"))
+    await settle()
+
+    assert len(world.server.calls) == 1
+    assert world.rows() == [Todo("1", "written")]
 
 
 async def test_batch_handlers_get_all_rows_in_one_call() -> None:

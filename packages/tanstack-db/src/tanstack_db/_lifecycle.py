@@ -92,9 +92,7 @@ class Lifecycle:
     def hold(self) -> None:
         """One more consumer."""
         self.consumers += 1
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.stop_timer()
 
     def release(self) -> None:
         """One consumer less. Without a running loop nothing is ever stopped."""
@@ -105,15 +103,10 @@ class Lifecycle:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return
-        self._timer = loop.call_later(self._gc_time, self._expire)
-
-    def _expire(self) -> None:
-        self._timer = None
-        if self.consumers == 0 and self.is_running:
-            self._expired()
+        self._timer = loop.call_later(self._gc_time, self._expired)
 
     def stop_timer(self) -> None:
-        """The source has been stopped otherwise."""
+        """It is needed again, or has been stopped otherwise."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -257,6 +257,9 @@ class Work:
         # Settled first, so that a cascade that comes back here ends.
         with self.client.batch():
             self._settle("failed")
+            if report:
+                # After those who wait in persisted(), which settling has woken.
+                self.client.later(self._report_unheard)
             for mutation in open_mutations:
                 mutation.collection._drop(mutation, rebase=True)
             for collection, mutations in _grouped(self.mutations):
@@ -266,8 +269,6 @@ class Work:
                     problem = other._problem(f"rolled back together with transaction {self.id}, which it builds on")
                     problem.__cause__ = error
                     other.fail(problem)
-        if report:
-            self.client.later(self._report_unheard)
 
     def _settle(self, state: Literal["completed", "failed"]) -> None:
         if self.is_settled:
