@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tanstack_db.ivm._sorted import SortedRows
 from tanstack_db.ivm._sortkey import slots, slots_desc
 from tanstack_db.ivm._values import lt
 from tanstack_db.query._compile import sort_key
@@ -90,7 +91,7 @@ everything = st.one_of(
 
 @given(st.lists(everything, max_size=8))
 def test_any_values_can_be_sorted_with_nulls_first(values: list[Any]) -> None:
-    """Kills: a class without `<` compared; naive and aware times in one group; null in a group of its own name."""
+    """Kills: sets compared, whose `<` is no order of all; naive and aware times in one group; null in a named group."""
     for order in (slots, slots_desc):
         ranked = sorted(map(order, values))
         for low, high in pairwise(ranked):
@@ -117,6 +118,34 @@ def in_order(order: list[OrderIR], rows: dict[Any, Any]) -> list[Any]:
     keys = list(rows)
     random.Random(7).shuffle(keys)
     return sorted(keys, key=lambda key: by(key, rows[key]))
+
+
+def test_decimals_are_inverted_with_all_their_digits() -> None:
+    one, other = Decimal("1." + "0" * 40 + "1"), Decimal("1." + "0" * 40 + "2")
+
+    assert slots_desc(other) < slots_desc(one)
+
+
+def test_nan_among_the_numbers_of_a_column() -> None:
+    rows = {1: {"a": math.nan}, 2: {"a": 1.5}, 3: {"a": math.inf}, 4: {"a": None}}
+
+    assert in_order([OrderIR(A)], rows) == [4, 2, 3, 1]
+    assert in_order([OrderIR(A, desc=True)], rows) == [4, 1, 3, 2]
+
+
+def test_rows_are_found_though_their_values_contradict_themselves() -> None:
+    """`Version(None)` compares with nothing, so its key orders it, against the others' order by value."""
+    by = sort_key([OrderIR(A)], sources=1, accessors=["item"])
+    versions = [3, None, 1, 2, None, 0, 1, None, 2]
+    rows: dict[int, Any] = {key: {"a": Version(major)} for key, major in enumerate(versions)}
+    ordered = SortedRows()
+    for key, row in rows.items():
+        ordered.insert(by(key, row), key, row)
+    for key, row in rows.items():
+        ordered.replace(by(key, row), "seen")
+        ordered.remove(by(key, row))
+        assert set(ordered.names()) == set(range(key + 1, len(rows)))
+        assert "seen" not in list(ordered)
 
 
 def test_several_terms_each_with_its_direction() -> None:

@@ -108,10 +108,11 @@ class SortedRows:
 
     def get(self, sort: SortKey) -> Entry | None:
         """Return the entry with this sort key, or None."""
-        chunk, place = self._find(sort) if self._last and sort <= self._last[-1] else (0, 0)
-        if chunk < len(self._sorts) and self._sorts[chunk][place] == sort:
-            return self._entry(chunk, place)
-        return None
+        chunk = bisect_left(self._last, sort)
+        if chunk == len(self._last):
+            return None
+        place = bisect_left(self._sorts[chunk], sort)
+        return self._entry(chunk, place) if self._sorts[chunk][place] == sort else None
 
     def first(self) -> Entry | None:
         """Return the entry with the smallest sort key."""
@@ -183,7 +184,15 @@ class SortedRows:
 
     def _find(self, sort: SortKey) -> tuple[int, int]:
         chunk = bisect_left(self._last, sort)
-        return chunk, bisect_left(self._sorts[chunk], sort)
+        if chunk < len(self._sorts):
+            place = bisect_left(self._sorts[chunk], sort)
+            if place < len(self._sorts[chunk]) and self._sorts[chunk][place] == sort:
+                return chunk, place
+        # Objects of an application may have an order that contradicts itself; searching is then all that is left.
+        for chunk, sorts in enumerate(self._sorts):
+            if sort in sorts:
+                return chunk, sorts.index(sort)
+        raise KeyError(sort)
 
     def _entry(self, chunk: int, place: int) -> Entry:
         return self._sorts[chunk][place], self._names[chunk][place], self._rows[chunk][place]

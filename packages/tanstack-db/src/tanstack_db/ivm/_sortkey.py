@@ -145,12 +145,11 @@ def _other(value: Any, *, desc: bool) -> Slots:
             return (_DESC if desc else _ASC)[base](value)
     cls = cast("Any", type(value))
     name = f"{cls.__module__}.{cls.__qualname__}"
-    if isinstance(value, _UNORDERED) or cls.__lt__ is _NO_ORDER:
-        return name, 0  # no order at all: the next term, or the row's key, decides
+    if isinstance(value, _UNORDERED):
+        return name, 0  # no order among all of them: the next term, or the row's key, decides
     return name, _Inverted(value) if desc else _Total(value)
 
 
-_NO_ORDER: Final[Any] = cast("Any", object).__lt__
 _UNORDERED: Final = (Mapping, set, frozenset, complex)
 _SUBCLASSED: Final = (str, int, float, Decimal, dt.datetime, dt.date, dt.timedelta, dt.time, UUID, tuple, list, bytes)
 
