@@ -207,6 +207,19 @@ def test_keys_by_expression() -> None:
     assert projection.build.function((1, True), (5,)) == (True, 1, 5)
 
 
+def test_a_key_twice() -> None:
+    projection = grouped(lambda t: (t.project_id, t.project_id), lambda t: (t.project_id, count()))
+    assert projection.build.function(("p", "p"), (2,)) == ("p", 2)
+
+
+def test_a_replay_forgets_the_last_one() -> None:
+    build = grouped(lambda t: t.project_id, lambda t: (t.project_id, count(), 1 / count(t.done))).build.function
+    assert build(("p",), (2, 1)) == ("p", 2, 1.0)
+    with pytest.raises(ZeroDivisionError):
+        build(("q",), (3, 0))
+    assert build(("q",), (3, 2)) == ("q", 3, 0.5)
+
+
 def test_keys_of_nested_rows() -> None:
     def function(row: Any) -> Any:
         return row.place.city, row["place"]["city"].upper(), count()

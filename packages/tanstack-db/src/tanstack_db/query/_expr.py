@@ -40,16 +40,19 @@ class Trace:
     Attributes:
         touched: whether a column was read. A lambda that read columns and returns a plain bool has lost its condition.
         replaying: whether group keys are real values already, and expressions are made only to be thrown away.
+        inert: whether operators need not even make them.
     """
 
     replaying = False
+    inert = False
 
     def __init__(self) -> None:
         self.touched = False
 
     def make(self, ir: ExprIR, *operands: Expr[Any]) -> Any:
         """Return what the lambda gets for `ir`, which was made from `operands`."""
-        return Expr[Any](self, ir)
+        made: Expr[Any] = Expr(self, ir)
+        return made
 
     def explicit(self, value: Expr[Any]) -> Expr[Any]:
         """Return what ``col(value)`` is."""
@@ -259,6 +262,8 @@ class Expr(Generic[V]):
     # -- making --------------------------------------------------------------------------------------------------------
 
     def _call(self, op: str, *others: object, swapped: bool = False) -> Expr[Any]:
+        if self._trace.inert:
+            return self
         operands = [self, *(lift(self._trace, other, op) for other in others)]
         if swapped:
             operands.reverse()

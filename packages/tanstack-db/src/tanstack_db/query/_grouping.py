@@ -16,9 +16,9 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 from .._errors import QueryError
 from ._expr import ACTIVE, Expr, Trace, is_expr
-from ._ir import AggregateCall, Const, ExprIR, Grouping, RowFunction, function_key
+from ._ir import AggregateCall, Call, Const, ExprIR, Grouping, RowFunction, function_key
 from ._stand_in import StandIn
-from ._trace import Row, Shape, call, run
+from ._trace import Row, Shape, run
 
 __all__ = ["ROWS", "aggregate", "grouping"]
 
@@ -166,50 +166,82 @@ class _Recording(Trace):
 
 
 class _Replay(Trace):
-    """Runs the function again with real values."""
+    """Runs the function with real values, once for each result; made once, since a result may change often."""
 
     replaying = True
 
-    def __init__(self, keys: dict[ExprIR, Any], names: tuple[Name, ...], values: Sequence[Any]) -> None:
+    def __init__(self, keys: tuple[ExprIR, ...], names: tuple[Name, ...]) -> None:
         super().__init__()
-        self._keys = keys
+        # Without computed keys nothing that is made of an expression matters, so it need not be made.
+        self.inert = not any(isinstance(key, Call) for key in keys)
         self._names = names
+        self._order = keys
+        self._keys: dict[ExprIR, Any] = {}
+        self._values: Sequence[Any] = ()
+        self._next = 0
+
+    def begin(self, keys: Sequence[Any], values: Sequence[Any]) -> None:
+        """Take the values of the keys and the aggregates."""
+        self._keys.update(zip(self._order, keys, strict=True))
         self._values = values
         self._next = 0
 
     def make(self, ir: ExprIR, *operands: Expr[Any]) -> Any:
-        return self._keys[ir] if ir in self._keys else Expr[Any](self, ir)
+        return self._keys[ir] if ir in self._keys else super().make(ir)
 
     def aggregate(self, name: Name, value: object, *, distinct: bool) -> Any:
         index = self._next
         if index >= len(self._names) or self._names[index] != name:
             raise QueryError(_DIFFERS)
-        self._next += 1
+        self._next = index + 1
         return self._values[index]
 
     def finish(self) -> None:
+        """Check that every aggregate was asked for."""
         if self._next != len(self._names):
             raise QueryError(_DIFFERS)
+
+
+class _ReplayRow(Row):
+    """Remembers its columns that are no keys: they are the same in every replay."""
+
+    __slots__ = ("__columns",)
+
+    def __init__(self, trace: Trace, index: int, shape: Shape) -> None:
+        super().__init__(trace, index, shape)
+        self.__columns: dict[str, Expr[Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        known = self.__columns.get(name)
+        if known is not None:
+            return known
+        column = super().__getattr__(name)
+        if is_expr(column):
+            self.__columns[name] = column
+        return column
 
 
 class _Build:
     """Makes a result row from the values of the keys and the aggregates."""
 
-    __slots__ = ("_function", "_identity", "_keys", "_names", "_shapes")
+    __slots__ = ("_function", "_identity", "_replay", "_rows")
 
     def __init__(
         self, function: Callable[..., Any], shapes: tuple[Shape, ...], keys: tuple[ExprIR, ...], names: tuple[Name, ...]
     ) -> None:
         self._function = function
-        self._shapes = shapes
-        self._keys = keys
-        self._names = names
         self._identity = (function_key(function), shapes, keys, names)
+        self._replay = _Replay(keys, names)
+        self._rows = [_ReplayRow(self._replay, index, shape) for index, shape in enumerate(shapes)]
 
     def __call__(self, keys: tuple[Any, ...], values: tuple[Any, ...]) -> Any:
-        replay = _Replay(dict(zip(self._keys, keys, strict=True)), self._names, values)
-        result = call(self._function, replay, self._shapes)
-        replay.finish()
+        self._replay.begin(keys, values)
+        token = ACTIVE.set(self._replay)
+        try:
+            result = self._function(*self._rows)
+        finally:
+            ACTIVE.reset(token)
+        self._replay.finish()
         return result
 
     def __eq__(self, other: object) -> bool:

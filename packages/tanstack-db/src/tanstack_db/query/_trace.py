@@ -6,15 +6,15 @@ import dis
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from types import CodeType
+from functools import cached_property, lru_cache
+from types import CodeType, FunctionType
 from typing import Any, NoReturn, cast
 
 from .._errors import QueryError, UnknownColumnError
 from ._expr import ACTIVE, Expr, Trace, is_expr
 from ._ir import Call, Const, ExprIR, Ref
 
-__all__ = ["Row", "Shape", "call", "check_function", "conditions", "run", "values"]
+__all__ = ["Row", "Shape", "check_function", "conditions", "run", "values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +121,6 @@ def run(function: Callable[..., Any], trace: Trace, shapes: Sequence[Shape]) -> 
     """
     check_function(function, shapes)
     _check_identity(function, len(shapes))
-    return call(function, trace, shapes)
-
-
-def call(function: Callable[..., Any], trace: Trace, shapes: Sequence[Shape]) -> Any:
-    """Do what `run` does, without its checks."""
     rows = [Row(trace, index, shape) for index, shape in enumerate(shapes)]
     token = ACTIVE.set(trace)
     try:
@@ -193,6 +188,10 @@ def check_function(function: Callable[..., Any], shapes: Sequence[Shape]) -> Non
     """
     if not callable(function):
         raise QueryError(f"a query takes a function of its rows here, not {function!r}")
+    if isinstance(function, FunctionType):
+        code = function.__code__
+        if code.co_argcount == len(shapes) and not code.co_kwonlyargcount and not hasattr(function, "__wrapped__"):
+            return  # what nearly all are, told without the cost of a signature
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin without a signature: the call itself will tell
@@ -209,9 +208,18 @@ def check_function(function: Callable[..., Any], shapes: Sequence[Shape]) -> Non
 def _check_identity(function: Callable[..., Any], rows: int) -> None:
     """Refuse ``row.column is None``: Python decides it at once, and nothing is left to see."""
     code = getattr(function, "__code__", None)
-    if not isinstance(code, CodeType):
-        return
-    first = 0 if getattr(function, "__self__", None) is None else 1
+    if isinstance(code, CodeType):
+        found = _identity_test(code, 0 if getattr(function, "__self__", None) is None else 1, rows)
+        if found is not None:
+            raise QueryError(
+                f"`{found} is ...` is decided before the query runs: write col({found}).is_none() for `is None`, "
+                f"~col({found}).is_none() for `is not None`, and == for anything else"
+            )
+
+
+@lru_cache(maxsize=1024)
+def _identity_test(code: CodeType, first: int, rows: int) -> str | None:
+    """Return the row or column that a function tests by ``is``, as source text."""
     parameters = code.co_varnames[first : min(first + rows, code.co_argcount)]
     operands: list[str | None] = []
     for instruction in dis.get_instructions(code):
@@ -227,12 +235,10 @@ def _check_identity(function: Callable[..., Any], rows: int) -> None:
         elif name.startswith("LOAD_"):
             operands.append(None)
         elif name == "IS_OP" or "_NONE" in name:
-            found = next((operand for operand in operands[-2:] if operand), None)
-            if found:
-                raise QueryError(
-                    f"`{found} is ...` is decided before the query runs: write col({found}).is_none() for `is None`, "
-                    f"~col({found}).is_none() for `is not None`, and == for anything else"
-                )
+            tested = next((operand for operand in operands[-2:] if operand), None)
+            if tested is not None:
+                return tested
             operands = []
         elif name not in ("CACHE", "NOT_TAKEN"):
             operands = []
+    return None
