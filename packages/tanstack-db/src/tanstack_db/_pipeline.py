@@ -25,6 +25,8 @@ from .ivm._join import Join, match_on
 from .ivm._order import Order
 from .ivm._project import Project
 from .ivm._stage import Stage
+from .ivm._totals import Totals
+from .query import _ir
 from .query._compile import Accessor, predicate, sort_key, value
 from .query._ir import ExprIR, Grouping, JoinIR, QueryIR, RowFunction
 
@@ -53,13 +55,13 @@ class Pipeline:
         self._before_order: list[Stage] = []
         if plan.where:
             self._before_order.append(Filter(predicate(plan.where, sources=len(relations), accessors=accessors)))
-        if len(relations) > 1 and ir.projection is None:
+        if len(relations) > 1 and not isinstance(ir.projection, RowFunction | Grouping):
             self._before_order.append(Project(join_row_type(tuple(source.name for source in ir.sources))))
         self._order: Order | None = None
-        if plan.is_ordered or ir.limit is not None or ir.offset:
+        if ir.limit is not None or ir.offset or (ir.order_by and not isinstance(ir.projection, Grouping)):
             self._sort_key = sort_key(ir.order_by, sources=len(relations), accessors=accessors)
             self._order = Order(self._sort_key, limit=ir.limit, offset=ir.offset)
-        self._projection = _projection(ir, accessors)
+        self._projection = _projection(ir, accessors, self._order)
         self._is_ordered = plan.is_ordered
         self._watches_positions = plan.is_ordered and (plan.has_outer_rows or self._projection is not None)
 
@@ -70,7 +72,7 @@ class Pipeline:
     def load(self) -> Deltas:
         """Push what the sources hold now. To be called once, after `attach`."""
         deltas = self.push([item.initial() for item in self._inputs])
-        if isinstance(self._projection, Group) and not deltas:
+        if isinstance(self._projection, Group | Totals) and not deltas:
             return self._projection.start()
         return deltas
 
@@ -155,7 +157,7 @@ def _join(join: JoinIR, accessors: Sequence[Accessor]) -> Join:
     return Join(join.kind, match_on(left), match_on(right), left_arity=count)
 
 
-def _projection(ir: QueryIR, accessors: Sequence[Accessor]) -> Stage | None:
+def _projection(ir: QueryIR, accessors: Sequence[Accessor], order: Order | None) -> Stage | None:
     count = len(accessors)
 
     def read(expr: ExprIR) -> Callable[[Any], Any]:
@@ -171,6 +173,9 @@ def _projection(ir: QueryIR, accessors: Sequence[Accessor]) -> Stage | None:
             grouping.build.function,
             is_total=not grouping.keys,
         )
+    if isinstance(ir.projection, _ir.Totals):
+        functions = [(name, total.function) for name, total in ir.projection.functions]
+        return Totals(functions, None if order is None else order.rows)
     return None
 
 
