@@ -1,6 +1,6 @@
 """The example application for real: a server process, two client processes, sockets, an SQLite file.
 
-These tests run on the wall clock. They wait for conditions, never for a time.
+These tests run on the wall clock. They wait for conditions; the pauses are only the traffic's rhythm.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ import pytest
 from todos.server.users import TOKENS
 from todos.stage import Picture, Stage
 from todos.story import tell
+
+
+def count_saved(picture: Picture) -> int:
+    return sum(not item.pending for item in picture.items)
 
 
 async def in_database(stage: Stage) -> list[str]:
@@ -40,10 +44,10 @@ async def test_clients_converge_after_the_server_was_killed_amid_traffic(seed: i
     async def write(user: str, stage: Stage) -> None:
         for number in range(25):
             await stage.clients[user].do("add", text=f"{user} {number}")
-            await asyncio.sleep(chance.uniform(0, 0.08))
+            await asyncio.sleep(chance.uniform(0, 0.3))
 
     async def crash(stage: Stage) -> None:
-        await stage.clients["bob"].until(lambda picture: len(picture.items) >= 10, "some traffic")
+        await stage.clients["bob"].until(lambda picture: count_saved(picture) >= 8, "some traffic")
         await stage.kill_server()
         await asyncio.sleep(0.5)
         await stage.start_server()
@@ -72,7 +76,7 @@ async def test_clients_converge_after_the_server_was_killed_amid_traffic(seed: i
         for client in stage.clients.values():
             await client.until(is_true, f"the database's rows {truth}")
 
-        assert 10 <= len(truth) <= 51
+        assert 9 <= len(truth) <= 51
         assert "the end" in truth
 
 
