@@ -160,10 +160,6 @@ class Subscription:
         self._resolve(None)
         return None if first else recovered
 
-    def _was_denied(self, error: ChannelDeniedError) -> None:
-        self._was_live = False
-        self._resolve(error)
-
     def _close(self) -> None:
         self._closed = True
         self._resolve(self._ended())
@@ -318,8 +314,6 @@ class SubscriptionHub:
         """Another user: what was seen by the former one does not count."""
         for entry in self._entries.values():
             entry.machine.forget()
-            for subscription in entry.subscriptions:
-                subscription._was_live = False
 
     def message(self, channel: str, message: Inbound) -> None:
         """A message arrived."""
@@ -385,7 +379,7 @@ class SubscriptionHub:
                 self._post(subscriptions, lambda listener: listener.on_offline())
             case NotifyDenied(error):
                 for subscription in subscriptions:
-                    subscription._was_denied(error)
+                    subscription._resolve(error)
                 self._post(subscriptions, lambda listener: listener.on_denied(error))
             case _:
                 raise AssertionError(action)
