@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 
+from ._prefix import PrefixSums
+
 __all__ = ["Entry", "SortedRows"]
 
 SortKey: TypeAlias = tuple[Any, ...]
@@ -28,7 +30,7 @@ _SPLIT: Final = 256
 class SortedRows:
     """Rows in the order of their sort keys, which are unique."""
 
-    __slots__ = ("_last", "_names", "_rows", "_shared", "_size", "_sorts")
+    __slots__ = ("_counts", "_last", "_names", "_rows", "_shared", "_size", "_sorts")
 
     def __init__(self) -> None:
         self._sorts: list[list[SortKey]] = []
@@ -39,6 +41,8 @@ class SortedRows:
         self._shared: list[bool] = []
         """Whether a snapshot holds the chunk's lists of names and rows."""
         self._size = 0
+        self._counts: PrefixSums | None = None
+        """Sizes of the chunks, from the first question for a position until the chunks are other ones."""
 
     def __len__(self) -> int:
         return self._size
@@ -59,6 +63,7 @@ class SortedRows:
             self._last.append(part[-1][0])
             self._shared.append(False)
         self._size = len(ordered)
+        self._counts = None
 
     def insert(self, sort: SortKey, name: Any, row: Any) -> None:
         """Add a row."""
@@ -69,6 +74,7 @@ class SortedRows:
             self._rows.append([row])
             self._last.append(sort)
             self._shared.append(False)
+            self._counts = None
             return
         chunk = bisect_left(self._last, sort)
         if chunk == len(self._last):
@@ -82,6 +88,8 @@ class SortedRows:
         self._rows[chunk].insert(place, row)
         if len(sorts) > _SPLIT:
             self._split(chunk)
+        elif self._counts is not None:
+            self._counts.add(chunk, 1)
 
     def remove(self, sort: SortKey) -> None:
         """Remove the row with this sort key, which must be there."""
@@ -90,7 +98,10 @@ class SortedRows:
         if len(self._sorts[chunk]) == 1:
             for lists in (self._sorts, self._names, self._rows, self._last, self._shared):
                 del lists[chunk]
+            self._counts = None
             return
+        if self._counts is not None:
+            self._counts.add(chunk, -1)
         self._own(chunk)
         for lists in (self._sorts, self._names, self._rows):
             del lists[chunk][place]
@@ -145,17 +156,14 @@ class SortedRows:
         return self._entry(chunk + 1, 0) if chunk + 1 < len(self._sorts) else None
 
     def at(self, index: int) -> Entry | None:
-        """Return the entry at a position, or None past the end. O(number of chunks)."""
-        for chunk, sorts in enumerate(self._sorts):
-            if index < len(sorts):
-                return self._entry(chunk, index)
-            index -= len(sorts)
-        return None
+        """Return the entry at a position, or None past the end."""
+        chunk, place = self._positions().find(index)
+        return self._entry(chunk, place) if chunk < len(self._sorts) else None
 
     def index(self, sort: SortKey) -> int:
-        """Return the position of a sort key that is there. O(number of chunks)."""
+        """Return the position of a sort key that is there."""
         chunk, place = self._find(sort)
-        return sum(map(len, self._sorts[:chunk])) + place
+        return self._positions().before(chunk) + place
 
     def names(self) -> Iterator[Any]:
         """Iterate over the row keys."""
@@ -182,6 +190,11 @@ class SortedRows:
         self._shared = [True] * len(self._rows)
         return tuple(self._rows)
 
+    def _positions(self) -> PrefixSums:
+        if self._counts is None:
+            self._counts = PrefixSums(map(len, self._sorts))
+        return self._counts
+
     def _find(self, sort: SortKey) -> tuple[int, int]:
         chunk = bisect_left(self._last, sort)
         if chunk < len(self._sorts):
@@ -203,6 +216,7 @@ class SortedRows:
             self._shared[chunk] = False
 
     def _split(self, chunk: int) -> None:
+        self._counts = None
         half = len(self._sorts[chunk]) // 2
         for lists in (self._sorts, self._names, self._rows):
             full = lists[chunk]
