@@ -291,6 +291,14 @@ def test_refused(function: Function, message: str) -> None:
         grouped(lambda t: t.project_id, function)
 
 
+def test_a_computed_key_of_a_wrapped_key() -> None:
+    # In the replay t.text is a plain value, so that col(t.text).lower() would not be found among the keys.
+    with pytest.raises(QueryError, match=r"lower\(row\.text\) has many values here"):
+        grouped(lambda t: (t.text, t.text.lower()), lambda t: (col(t.text).lower(), count()))
+    both = grouped(lambda t: (t.text, t.text.lower()), lambda t: (t.text, t.text.lower(), count()))
+    assert both.build.function(("A", "a"), (1,)) == ("A", "a", 1)
+
+
 def test_refused_without_keys() -> None:
     with pytest.raises(QueryError, match="it calls none"):
         total(lambda t: 3)

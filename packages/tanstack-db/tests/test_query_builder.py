@@ -255,6 +255,17 @@ def test_a_constant_in_a_condition() -> None:
     assert term == Call("or", (Const(True), Call("gt", (Ref(0, ("priority",)), Const(1)))))
 
 
+def test_a_constant_that_is_true_is_no_condition() -> None:
+    flag = True
+    assert q.from_(todos).where(lambda t: (t.priority == 1) & flag) == q.from_(todos).where(priority=1)
+
+
+def test_a_source_called_like_a_column() -> None:
+    query = q.from_(text=todos)
+    assert query.where("text", "=", "a").ir.where == (eq("text", "a"),)
+    assert query.where("text.text", "=", "a") == query.where("text", "=", "a")
+
+
 def test_constants_of_other_types_are_other_queries() -> None:
     assert q.from_(todos).where(priority=1) != q.from_(todos).where(priority=True)
     assert q.from_(todos).where(priority=1) != q.from_(todos).where(priority=1.0)
