@@ -72,8 +72,8 @@ def test_published_changes_lead_from_result_to_result(history: list[list[tuple[i
 
 
 def test_deletes_are_told_first_then_rows_by_their_place() -> None:
-    places = {"a": 2, "b": 0}
-    changes = told([("a", None, 1), ("x", 9, None), ("b", 3, 4)], places.get)
+    places: dict[object, int | None] = {"a": 2, "b": 0}
+    changes = told([("a", None, 1), ("x", 9, None), ("b", 3, 4)], places)
     assert changes == [
         Change("delete", "x", 9),
         Change("update", "b", 4, previous=3, index=0),

@@ -500,7 +500,7 @@ def plain(value: Any) -> Any:
     if is_rows(value):
         return [plain(item) for item in value]
     if has_totals(value):
-        return vars(value)
+        return {"n": value.n, "seen": value.seen}
     return tuple(value) if is_tuple(value) else value
 
 
@@ -534,7 +534,7 @@ class Watched:
     def start(self) -> None:
         self.query.subscribe(self.published)
         self.query.subscribe_changes(self.changed, include_initial_state=True)
-        self.shown = plain(self.query.get())
+        self.shown = (self.listed if self.spec.is_ordered else self.rows).copy()
 
     def published(self) -> None:
         self.publications += 1
@@ -567,22 +567,18 @@ class Watched:
         if self.spec.output in ("total", "first", "totals"):
             assert now == expected
             assert [plain(row) for row in self.rows.values()] == ([] if expected is None else [plain(result)])
-            is_same = now == self.shown
-        elif self.spec.is_ordered or self.spec.order:
-            ordered = self.spec.is_ordered
-            assert now == expected if ordered else bag(now) == bag(expected)
-            if ordered:
-                assert [plain(row) for _, row in self.listed] == now
-            is_same = now == self.shown if ordered else bag(now) == bag(self.shown)
+        elif self.spec.is_ordered:
+            assert now == expected
+            assert [plain(row) for _, row in self.listed] == now
         else:
             assert bag(now) == bag(expected)
-            is_same = bag(now) == bag(self.shown)
-        if isinstance(result, Rows):
             assert bag(list(self.rows.values())) == bag(now)
+        shown = self.listed if self.spec.is_ordered else self.rows
+        is_same = shown == self.shown
         assert self.publications <= batches, "a batch was published more than once"
         assert self.publications == 0 or not is_same or batches > 1, "published, though nothing changed"
         assert self.publications > 0 or is_same, "changed, but not published"
-        self.publications, self.shown = 0, now
+        self.publications, self.shown = 0, shown.copy()
 
 
 async def follow(specs: Sequence[tuple[Spec, int]], history: Sequence[Step]) -> None:

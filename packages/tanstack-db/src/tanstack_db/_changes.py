@@ -7,7 +7,7 @@ selection and animation. `ResultKeys` therefore lets the combination that replac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ._delta import Delta, Deltas
@@ -93,15 +93,19 @@ def _only_matches(unmatched: Sequence[Any], matched: Sequence[Any]) -> dict[Any,
     return {key: found[0] for key, found in fillers.items() if len(found) == 1}
 
 
-def told(deltas: Deltas, position: Callable[[Any], int | None]) -> list[Change[Any, Any]]:
+def told(deltas: Deltas, positions: Mapping[Any, int | None]) -> list[Change[Any, Any]]:
     """Return deltas as changes for subscribers, in an order in which a list can follow them.
 
     Deletes come first, then the others by ascending index: take out the rows of all deletes and updates, then put in
     each insert and update at its index.
+
+    Args:
+        deltas: an update between equal rows is a row that moved.
+        positions: the indexes of the rows now; empty where rows have no order.
     """
     gone = [Change("delete", key, old) for key, old, new in deltas if new is None]
     rest = [
-        Change("insert" if old is None else "update", key, new, old, position(key))
+        Change("insert" if old is None else "update", key, new, old, positions.get(key))
         for key, old, new in deltas
         if new is not None
     ]

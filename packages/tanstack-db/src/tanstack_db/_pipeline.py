@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, is_typeddict
+from typing import Any, Final, is_typeddict
 
 from ._delta import Deltas, DeltaSink
 from ._plan import Plan, SourcePlan, over_first
@@ -32,6 +32,9 @@ from .query._ir import ExprIR, Grouping, JoinIR, QueryIR, RowFunction
 
 __all__ = ["Pipeline"]
 
+_FEW: Final = 128
+"""So many positions are looked up one by one, each over the chunks of the order; for more one walk is cheaper."""
+
 
 class Pipeline:
     """The stages of one query and the state that they keep.
@@ -43,7 +46,8 @@ class Pipeline:
 
     Attributes:
         moved: keys of rows that the last `push` did not change but may have moved.
-        positions_before: where the rows that the last `push` changed, moved or removed were before.
+        positions_before: where the rows that the last `push` changed, moved or removed were before; noted only where
+            a row may move without a change.
     """
 
     def __init__(self, ir: QueryIR, plan: Plan, relations: Sequence[Relation]) -> None:
@@ -112,13 +116,19 @@ class Pipeline:
             return list(chain.from_iterable(self._order.chunks()))
         return [row(key) for key in self._order.row_keys()]
 
-    def position(self, key: Any) -> int | None:
-        """Return the index of a row in the result, or None where rows have no order."""
-        return self._order.index(key) if self._order is not None and self._is_ordered else None
+    def positions(self, keys: Sequence[Any]) -> dict[Any, int | None]:
+        """Return the indexes of rows in the result by key; None for a row that is not there. Empty without an order."""
+        order = self._order
+        if order is None or not self._is_ordered:
+            return {}
+        if len(keys) < _FEW:
+            return {key: order.index(key) for key in keys}
+        everywhere = {key: index for index, key in enumerate(order.row_keys())}
+        return {key: everywhere.get(key) for key in keys}
 
     def _ordered(self, order: Order, deltas: Deltas) -> Deltas:
         if self._watches_positions:
-            self.positions_before = {key: order.index(key) for key, old, _ in deltas if old is not None}
+            self.positions_before = self.positions([key for key, old, _ in deltas if old is not None])
         return order.push(deltas)
 
     def _note_moves(self, deltas: Deltas, made: Deltas) -> None:

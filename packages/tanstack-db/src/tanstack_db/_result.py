@@ -11,10 +11,9 @@ pipeline anew from the sources' rows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
-from weakref import ref
 
 from typing_extensions import TypeVar
 
@@ -24,7 +23,7 @@ from ._errors import DbError, SourceError
 from ._pipeline import Pipeline
 from ._plan import plan
 from ._relation import Lease, LoadSubset, Relation
-from ._snapshot import Rows
+from ._snapshot import Shown
 from ._subscription import Change
 
 if TYPE_CHECKING:
@@ -106,8 +105,7 @@ class LiveResult(Relation):
         self._changes: list[Delta] = []
         self._is_due = False
         self._told: tuple[bool, Exception | None] = (False, None)
-        self._items: Sequence[Any] | None = None
-        self._shown: ref[Rows[Any]] | None = None
+        self._shown = Shown(self._items)
         self._consumers = 0
         self._is_running = False
         self._timer: asyncio.TimerHandle | None = None
@@ -141,37 +139,27 @@ class LiveResult(Relation):
     def value(self) -> Any:
         """Return what is shown: `Rows`, or the value of a query for one. The same object until something changed."""
         if self.ir.single:
-            return next(iter(self._list()), None)
-        is_ready, error = self.is_ready, self.error
-        shown = None if self._shown is None else self._shown()
-        if shown is None or shown.is_ready is not is_ready or shown.error is not error:
-            shown = Rows(self._list, is_ready=is_ready, error=error)
-            self._shown = ref(shown)
-        return shown
+            return next(iter(self._shown.items()), None)
+        return self._shown.rows(is_ready=self.is_ready, error=self.error)
 
     def initial(self) -> list[Change[Any, Any]]:
         """Return the present rows as inserts."""
-        return told([(key, None, row) for key, row in self._rows.items()], self._position)
+        return told([(key, None, row) for key, row in self._rows.items()], self._positions(self._rows))
 
-    def _list(self) -> Sequence[Any]:
-        if self._items is None:
-            ordered = None if self._pipeline is None else self._pipeline.ordered(self._row)
-            self._items = tuple(self._rows.values()) if ordered is None else ordered
-        return self._items
+    def _items(self) -> Sequence[Any]:
+        ordered = None if self._pipeline is None else self._pipeline.ordered(self._row)
+        return tuple(self._rows.values()) if ordered is None else ordered
 
     def _row(self, key: Any) -> Any:
-        return self._rows.get(key if self._keys is None else self._keys.published(key))
+        return self._rows[key if self._keys is None else self._keys.published(key)]
 
-    def _position(self, key: Any) -> int | None:
+    def _positions(self, keys: Iterable[Any]) -> dict[Any, int | None]:
         if self._pipeline is None:
-            return None
-        return self._pipeline.position(key if self._keys is None else self._keys.joined(key))
-
-    def _forget_shown(self) -> None:
-        """What is shown is about to change: a snapshot that somebody holds but has not read keeps the old rows."""
-        if self._shown is not None and (shown := self._shown()) is not None:
-            shown.freeze()
-        self._items = self._shown = None
+            return {}
+        if self._keys is None:
+            return self._pipeline.positions(list(keys))
+        found = self._pipeline.positions([self._keys.joined(key) for key in keys])
+        return {self._keys.published(key): index for key, index in found.items()}
 
     # -- who needs it --------------------------------------------------------------------------------------------------
 
@@ -252,7 +240,7 @@ class LiveResult(Relation):
 
     def _stop(self) -> None:
         self._stop_timer()
-        self._forget_shown()
+        self._shown.forget()
         self._is_running = False
         self._unload()
         leases, self._leases = self._leases, []
@@ -277,10 +265,10 @@ class LiveResult(Relation):
         self._pipeline, self._failure = pipeline, None
         self._keys = ResultKeys() if self._plan.has_outer_rows else None
         rows = {key: row for key, _, row in loaded}
-        # Where a row is that was there before is not known, so it comes as one that may have moved.
         deltas = [(key, old, rows.get(key)) for key, old in self._rows.items()]
         deltas += [(key, None, row) for key, row in rows.items() if key not in self._rows]
-        self._show(deltas, before={})
+        # Where a row is that was there before is not known, so it comes as one that may have moved.
+        self._show(*_parted(deltas), before={})
 
     def _unload(self) -> None:
         self._pipeline = None
@@ -292,7 +280,7 @@ class LiveResult(Relation):
 
     def _fail(self, error: Exception) -> None:
         """A function of the application raised: keep the rows, and wait for the next change of any source."""
-        self._list()
+        self._shown.items()  # in their order, which only the pipeline knows
         self._unload()
         self._failure = error
         self._detach = [relation.attach(self._sink(index)) for index, relation in enumerate(self._relations)]
@@ -326,27 +314,30 @@ class LiveResult(Relation):
 
     def _push(self, pipeline: Pipeline, inputs: Sequence[Deltas]) -> None:
         deltas = pipeline.push(inputs)
-        before, moved = pipeline.positions_before, pipeline.moved
+        moved = [(key, row, row) for key in pipeline.moved for row in [self._row(key)]]
+        before = pipeline.positions_before
         if self._keys is not None:
             before = {self._keys.published(key): index for key, index in before.items()}
-            deltas = self._keys.translate(deltas)
-            moved = [self._keys.published(key) for key in moved]
-        self._show([*deltas, *((key, self._rows[key], self._rows[key]) for key in moved)], before)
+            moved = [(self._keys.published(key), row, row) for key, row, _ in moved]
+            deltas, same = _parted(self._keys.translate(deltas))
+            moved += same
+        self._show(deltas, moved, before)
 
-    def _show(self, deltas: Deltas, before: Mapping[Any, int | None]) -> None:
+    def _show(self, changed: Deltas, moved: Deltas, before: Mapping[Any, int | None]) -> None:
         """Take over the rows of a batch.
 
         Args:
-            deltas: may hold updates between equal rows: of rows that may have moved.
+            changed: updates are between rows that differ.
+            moved: rows that may be elsewhere, as updates between equal rows.
             before: where those were, as far as known.
         """
-        changed = [delta for delta in deltas if delta[1] is not delta[2] and delta[1] != delta[2]]
-        moved: list[Delta] = []
-        if self._plan.is_ordered:
-            moved += [(key, old, old) for key, old, new in deltas if old is new or old == new]
-        if not changed and all(key in before and before[key] == self._position(key) for key, _, _ in moved):
-            return
-        self._forget_shown()
+        if not self._plan.is_ordered:
+            moved = ()
+        if not changed:
+            after = self._positions([key for key, _, _ in moved])
+            if all(key in before and before[key] == index for key, index in after.items()):
+                return
+        self._shown.forget()
         for key, _, new in changed:
             if new is None:
                 del self._rows[key]
@@ -371,7 +362,7 @@ class LiveResult(Relation):
             lease.tell()
         errors: list[Exception] = []
         if changes and self._followers:
-            _tell(self._followers, errors, told(changes, self._position))
+            _tell(self._followers, errors, told(changes, self._positions([key for key, _, _ in changes])))
         _tell(self._listeners, errors)
         if errors:
             raise ExceptionGroup(f"subscribers of the {self.id} failed; the data stays applied", errors)
@@ -381,6 +372,15 @@ class LiveResult(Relation):
         if self._is_running and not self._is_due:
             with self.client.batch():
                 self.client.scheduler.schedule(self)
+
+
+def _parted(deltas: Deltas) -> tuple[list[Delta], list[Delta]]:
+    """Part what changed from updates between equal rows."""
+    changed: list[Delta] = []
+    same: list[Delta] = []
+    for delta in deltas:
+        (same if delta[1] is delta[2] or delta[1] == delta[2] else changed).append(delta)
+    return changed, same
 
 
 def _added(registry: dict[object, F], item: F) -> Callable[[], None]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, Generic, cast, overload
+from weakref import ref
 
 from typing_extensions import TypeVar
 
 from ._errors import did_you_mean
 
-__all__ = ["JoinRow", "Rows", "join_row_type"]
+__all__ = ["JoinRow", "Rows", "Shown", "join_row_type"]
 
 Out = TypeVar("Out", covariant=True)
 
@@ -82,6 +83,39 @@ class Rows(Sequence[Out], Generic[Out]):
         if self.error is not None:
             status += f", error={self.error!r}"
         return f"Rows({list(self.freeze())!r}{status})"
+
+
+class Shown:
+    """The present result: keeps what was built, and gives the same `Rows` until something changed.
+
+    Args:
+        build: gives the items as they are now.
+    """
+
+    def __init__(self, build: Callable[[], Sequence[Any]]) -> None:
+        self._build = build
+        self._items: Sequence[Any] | None = None
+        self._rows: ref[Rows[Any]] | None = None
+
+    def items(self) -> Sequence[Any]:
+        """Return the items, built at most once."""
+        if self._items is None:
+            self._items = self._build()
+        return self._items
+
+    def rows(self, *, is_ready: bool, error: Exception | None) -> Rows[Any]:
+        """Return the snapshot with this status."""
+        rows = None if self._rows is None else self._rows()
+        if rows is None or rows.is_ready is not is_ready or rows.error is not error:
+            rows = Rows(self.items, is_ready=is_ready, error=error)
+            self._rows = ref(rows)
+        return rows
+
+    def forget(self) -> None:
+        """The items are about to change. A snapshot that somebody holds but has not read keeps the old ones."""
+        if self._rows is not None and (rows := self._rows()) is not None:
+            rows.freeze()
+        self._items = self._rows = None
 
 
 class JoinRow(tuple[Any, ...]):
