@@ -150,6 +150,24 @@ def test_messages_wait_for_the_acknowledgement() -> None:  # S3
     assert delivered(actions) == [4]
 
 
+def test_what_was_held_back_for_an_answer_goes_with_it() -> None:
+    machine = new()
+    machine.link_up(retry_denied=False)
+    machine.added()
+    machine.message(Inbound("before the failure"))
+    machine.failed(1, BUSY)
+    machine.retry_due()
+    assert machine.acked(2, SubscribeAck()) == [NotifyLive(None)]
+    machine.link_down()
+    machine.link_up(retry_denied=False)
+    machine.message(Inbound("before the change of mind"))
+    machine.removed()
+    assert machine.acked(3, SubscribeAck()) == [Unsubscribe(4)]
+    machine.added()
+    assert machine.unsubscribed(4) == [Subscribe(5, None)]
+    assert machine.acked(5, SubscribeAck()) == [NotifyLive(None)]
+
+
 def test_too_many_waiting_messages_become_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:  # L4
     monkeypatch.setattr(_channels, "_HELD_LIMIT", 3)
     machine = new()
@@ -288,6 +306,11 @@ def test_a_temporary_failure_is_tried_again() -> None:  # S17
     assert machine.link_down() == [CancelRetry(), NotifyOffline()]
     assert machine.link_up(retry_denied=False) == [Subscribe(4, None)]
     machine.failed(4, BUSY)
+    machine.retry_due()
+    machine.acked(5, SubscribeAck())
+    machine.link_down()
+    machine.link_up(retry_denied=False)
+    assert machine.failed(6, BUSY) == [Retry(1.0)]  # it was live in between
     assert machine.removed() == [CancelRetry()]
 
 

@@ -310,6 +310,7 @@ def test_close_ends_everything_for_good() -> None:  # C15
     assert isinstance(pick(actions, FailWaiters)[0].error, ClosedError)
     assert run.timers == {}
     assert run(Close(), Connect(), Disconnect(), Wake(refetch=True)) == []
+    assert pick(Scripted()(Close()), Emit) == []  # it was disconnected before
 
 
 def test_a_failed_waiter_after_disconnect_is_no_background_failure() -> None:  # C16
@@ -333,7 +334,12 @@ def test_another_user_is_forgotten_before_resubscribing() -> None:  # C18
     run(Settled(run.generation))
     run.lose()
     run.fire("retry")
-    assert pick(run.open("bob"), Forget) == []
+    actions = run.open("bob")
+    assert pick(actions, Forget) == []
+    assert not pick(actions, Resubscribe)[0].retry_denied
+    run.lose()
+    run.fire("retry")
+    assert pick(run.open("eve"), Resubscribe)[0].retry_denied  # without a new connect()
 
 
 def test_the_first_user_is_not_another_one() -> None:  # C18
@@ -384,6 +390,15 @@ def test_focus_refetches_once_the_connection_has_proved_alive() -> None:
     assert run.timers["probe"].delay == TIMING.wake_ping_within
     assert pick(run(Alive(1)), Focused)
     assert pick(run(Wake(refetch=False), Alive(1)), Focused) == []  # only the network came back
+
+
+def test_focus_while_resubscribing_waits_for_the_answer_too() -> None:
+    run = Scripted()
+    run(Connect())
+    run.open()
+    assert pick(run(Wake(refetch=True)), Probe)
+    assert pick(run(Settled(1)), Focused) == []
+    assert pick(run(Alive(1)), Focused)
 
 
 def test_focus_on_a_dead_connection_reconnects_and_then_refetches() -> None:
