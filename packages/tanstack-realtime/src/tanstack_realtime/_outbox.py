@@ -11,16 +11,14 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
+from ._backoff import backoff
 from ._errors import PublishError, RealtimeError
 
 __all__ = ["Outbox"]
 
 Send: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-
-_FIRST_DELAY: Final = 1.0
-_LAST_DELAY: Final = 30.0
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +130,7 @@ class Outbox:
             if error is not None and error.retryable:
                 if self._draining:
                     return
-                delay = min(_FIRST_DELAY * 2.0**attempt * (0.75 + 0.5 * self._random()), _LAST_DELAY)
+                delay = max(backoff(attempt, self._random), error.retry_after or 0.0)
                 attempt += 1
                 lane.wake.clear()
                 try:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from ._backoff import backoff
+
 __all__ = [
     "ACK_DEADLINE",
     "Cancel",
@@ -35,9 +37,6 @@ __all__ = [
 
 ACK_DEADLINE: Final = 2.0
 """Seconds to wait for a subscription's acknowledgement before fetching without it."""
-
-_RETRY_FIRST: Final = 1.0
-_RETRY_LAST: Final = 30.0
 
 TimerKind: TypeAlias = Literal["ack", "refetch", "retry", "linger"]
 
@@ -239,9 +238,9 @@ class ScopeMachine:
         self._fetching = False
         self._again = False
         self.error = error
-        delay = min(_RETRY_FIRST * 2.0**self._attempt, _RETRY_LAST) * (0.75 + 0.5 * self._random())
+        delay = backoff(self._attempt, self._random)
         self._attempt += 1
-        return [StatusChanged(), *self._wait("retry", min(delay, _RETRY_LAST))]
+        return [StatusChanged(), *self._wait("retry", delay)]
 
     def timer_fired(self, kind: TimerKind) -> list[ScopeAction]:
         """A timer that `Wait` started ran out."""
