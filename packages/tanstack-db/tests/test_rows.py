@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
-from tanstack_db import SchemaError, _rows
+from tanstack_db import SchemaError
+from tanstack_db import rows as _rows
 
 
 class Color(enum.Enum):
@@ -381,7 +382,7 @@ def test_any_json_is_either_a_valid_row_or_refused(data: Mapping[str, Any]) -> N
 def test_libraries_that_the_application_does_not_use_are_not_imported() -> None:
     program = """
 import sys, dataclasses, tanstack_db
-from tanstack_db import _rows
+from tanstack_db import rows as _rows
 @dataclasses.dataclass
 class Row:
     id: str

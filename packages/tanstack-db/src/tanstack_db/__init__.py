@@ -13,7 +13,7 @@ Layers, each using only those below it:
 ``_transaction``       `Transaction`, `Tx`: pending, persisting, completed or failed; ``_work`` is their state machine
 ``_sync``              the contract with a collection's source; ``_demand`` adds subsets, ``_lifecycle`` statuses
 ``_overlay``           visible rows: synced ones with optimistic ones on top; ``_subscription`` tells who hears of them
-``_rows``              rows of any class: columns, copies, JSON forms
+``rows``               rows of any class: columns, copies, JSON forms
 ``_relation``          what the engine reads, and asks for
 ``_batch``, ``_delta`` batches in two phases, and the keyed deltas that they carry
 =====================  =================================================================================================

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from typing_extensions import TypeVar
 
-from . import _rows
+from . import rows as _rows
 from ._client import DbClient, current_client, default_client
 from ._core import CollectionCore, CollectionEvent, EventName
 from ._errors import (

@@ -8,7 +8,7 @@ from typing import Any, Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
 
-from . import _rows
+from . import rows as _rows
 from ._errors import UsageError
 from ._mutation import MutationType
 from ._sync import Source

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, cast
 
 from typing_extensions import TypeVar
 
-from . import _rows
+from . import rows as _rows
 from ._delta import DeltaSink
 from ._demand import CollectionLease, Demands
 from ._errors import CollectionStateError, SchemaError, SyncContractError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
 
-from . import _rows
+from . import rows as _rows
 
 if TYPE_CHECKING:
     from ._collection import Collection

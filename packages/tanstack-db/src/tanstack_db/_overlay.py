@@ -17,7 +17,7 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
-from . import _rows
+from . import rows as _rows
 from ._errors import SchemaError
 
 __all__ = ["Layer", "Overlay"]

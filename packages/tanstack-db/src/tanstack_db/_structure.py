@@ -19,7 +19,7 @@ import cattrs
 import typing_extensions
 from cattrs.strategies import configure_union_passthrough
 
-from ._rows import required_keys
+from .rows import required_keys
 
 __all__ = ["explain", "structure"]
 
@@ -44,7 +44,7 @@ _SEQUENCES: Final[Mapping[Any, Any]] = {
 
 
 def structure(data: Mapping[str, Any], cls: type) -> Any:
-    """Make an instance of `cls`; see `from_plain` in ``_rows``."""
+    """Make an instance of `cls`; see `rows.from_plain`."""
     return _converter().structure(data, cls)
 
 

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
 
 from typing_extensions import TypeVar
 
-from . import _rows
+from . import rows as _rows
 from ._errors import DuplicateKeyError, SchemaError, SyncContractError
 from ._relation import LoadSubset
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias
 
 from typing_extensions import TypeVar
 
-from . import _rows
+from . import rows as _rows
 from ._errors import NoRunningLoopError
 from ._mutation import Mutation
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from typing_extensions import TypeVar
 
-from . import _rows
+from . import rows as _rows
 from ._errors import DuplicateKeyError, KeyChangedError, TransactionError, UnknownKeyError, UsageError
 from ._mutation import Mutation, MutationType
 from ._overlay import Layer

@@ -7,7 +7,7 @@ from typing import Any, Generic, cast
 
 from typing_extensions import TypeVar
 
-from tanstack_db import _rows
+from tanstack_db import rows as _rows
 
 from ._errors import RealtimeError
 from ._parameters import Parameters

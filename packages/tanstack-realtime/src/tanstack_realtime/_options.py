@@ -7,7 +7,8 @@ from typing import Any, Generic, Literal, TypeAlias
 
 from typing_extensions import ParamSpec, TypeVar
 
-from tanstack_db import CollectionConfig, CollectionOptions, DbClient, DeleteHandler, Handler, _rows
+from tanstack_db import CollectionConfig, CollectionOptions, DbClient, DeleteHandler, Handler
+from tanstack_db import rows as _rows
 
 from ._codec import SchemaCodec
 from ._collection import RealtimeCollection, RealtimeSpec
