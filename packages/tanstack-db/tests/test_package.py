@@ -14,7 +14,7 @@ import pytest
 
 PACKAGE = "tanstack_db"
 DISTRIBUTION = "tanstack-db"
-PUBLIC_MODULES: set[str] = {"ivm", "query", "testing"}
+PUBLIC_MODULES: set[str] = {"ivm", "query", "rows", "testing"}
 FORBIDDEN = {
     "aiohttp",
     "anyio",
