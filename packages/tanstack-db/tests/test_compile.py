@@ -1,4 +1,7 @@
-"""Compiled expressions: against tables of values, and against an interpreter over random expressions and rows."""
+"""Compiled expressions: against tables of values, and against an interpreter over random expressions and rows.
+
+Law 6 of ``ivm/ARCHITECTURE.md``: no value of a row makes them raise.
+"""
 
 from __future__ import annotations
 

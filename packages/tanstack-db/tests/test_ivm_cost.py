@@ -1,4 +1,4 @@
-"""A change costs the same whatever the number of rows: counted, not timed.
+"""Law 5 of ``ivm/ARCHITECTURE.md``: a change costs the same whatever the number of rows. Counted, not timed.
 
 Work is counted as executed bytecode, memory taken at the peak, and comparisons and reads of rows: a scan, a re-sort, a
 copied list of keys or a recomputed group shows in at least one of them.

@@ -1,4 +1,4 @@
-"""`EqualityDispatch` against a filter per query, and what it keeps."""
+"""`EqualityDispatch` against a filter per query, and what it keeps: laws 1 to 4 and 7 of ``ivm/ARCHITECTURE.md``."""
 
 from __future__ import annotations
 

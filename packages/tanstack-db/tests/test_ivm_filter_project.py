@@ -1,4 +1,4 @@
-"""`Filter` and `Project` against a comprehension over the table."""
+"""`Filter` and `Project` against a comprehension over the table: laws 1 to 4 of ``ivm/ARCHITECTURE.md``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Join` against nested loops over the tables."""
+"""`Join` against nested loops over the tables: laws 1 to 4 of ``ivm/ARCHITECTURE.md``."""
 
 from __future__ import annotations
 

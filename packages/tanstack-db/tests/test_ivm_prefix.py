@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tanstack_db.ivm import _sorted
@@ -25,7 +25,8 @@ def test_prefix_sums_are_sums_of_prefixes(counts: list[int], data: st.DataObject
     assert sums.find(len(items))[0] == len(counts)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 30)), max_size=60))
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 11)), max_size=60))
+@example([*((True, number) for number in range(12)), *((False, number) for number in range(6))])
 def test_positions_follow_every_change(changes: list[tuple[bool, int]]) -> None:
     """Kills: an insert, a removal, a split or an emptied chunk that the sums are not told of."""
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""`Totals` against the functions called on the table."""
+"""`Totals` against the functions called on the table: laws 1 to 4 of ``ivm/ARCHITECTURE.md``."""
 
 from __future__ import annotations
 
