@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 from types import ModuleType
+from typing import TypeVar
 
 import pytest
 
@@ -25,7 +26,9 @@ def own_names(module: ModuleType) -> set[str]:
     return {
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and (getattr(value, "__module__", None) or "").partition(".")[0] == PACKAGE
+        if not name.startswith("_")
+        and not isinstance(value, TypeVar)
+        and f"{getattr(value, '__module__', None)}.".startswith(f"{module.__name__}.")
     }
 
 

@@ -9,6 +9,7 @@ import pkgutil
 import subprocess
 import sys
 from types import ModuleType
+from typing import TypeVar
 
 import pytest
 
@@ -42,7 +43,9 @@ def own_names(module: ModuleType) -> set[str]:
     return {
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and (getattr(value, "__module__", None) or "").partition(".")[0] == PACKAGE
+        if not name.startswith("_")
+        and not isinstance(value, TypeVar)
+        and f"{getattr(value, '__module__', None)}.".startswith(f"{module.__name__}.")
     }
 
 

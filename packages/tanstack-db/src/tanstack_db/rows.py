@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "check_fields",
     "columns",
+    "completed",
     "copied",
     "fields",
     "from_plain",
