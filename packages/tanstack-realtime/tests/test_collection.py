@@ -432,6 +432,24 @@ async def test_a_publish_that_fails_rolls_nothing_back_and_is_retried_with_the_s
         assert len(world.provider.published) == 1
 
 
+async def test_a_writer_that_dies_before_its_publish_is_seen_at_the_next_refetch() -> None:  # Q22
+    world = World()
+    async with screens(world, "ada", "bob") as [ada, bob]:
+        ada.open("a")
+        bob.open("a")
+        await asyncio.sleep(10)
+        world.provider.publish_failures = [PublishError("power cut", retryable=True)] * 10
+
+        await ada.todos.insert(todo("1", "one")).persisted()
+        await ada.client.close()
+        await asyncio.sleep(60)
+        assert bob.texts == []
+
+        bob.client.lifecycle.focus()
+        await asyncio.sleep(1)
+        assert bob.texts == ["one"]
+
+
 async def test_a_denied_publish_is_reported_and_rolls_nothing_back() -> None:  # P3, Q4
     world = World()
     async with screens(world, "ada") as [ada]:

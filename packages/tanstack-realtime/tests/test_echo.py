@@ -49,6 +49,17 @@ def test_ids_expire() -> None:  # Q7
     assert register.admit("m1", "me", "x")
 
 
+def test_the_register_is_bounded_and_forgets_the_oldest_first() -> None:  # O7
+    register = EchoRegister[str](origin=lambda: "me", time=Clock())
+    for number in range(10_001):
+        register.begin(f"m{number}")
+        register.settle(f"m{number}")
+
+    assert register.admit("m0", "me", "x")
+    assert not register.admit("m1", "me", "x")
+    assert not register.admit("m1", "me", "the same again")
+
+
 def test_a_new_user_starts_without_the_old_ones_ids() -> None:  # C18
     register = EchoRegister[str](origin=lambda: "me", time=Clock())
     register.begin("m1")
