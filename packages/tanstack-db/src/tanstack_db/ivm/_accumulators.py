@@ -8,19 +8,22 @@ events. So floats are added as integers in units of 2**-1074, the smallest float
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from decimal import Context, Decimal
+from heapq import heapify, heappop, heappush
 from typing import Any, Final, Protocol
 
 from ..query._ir import AggregateCall
-from ._sorted import SortedRows
-from ._sortkey import slots
+from ._sortkey import Slots, slots, slots_desc
 from ._values import hashable
 
 __all__ = ["Accumulator", "accumulator"]
 
 _UNIT: Final = 1 << 1074
 _EXACT: Final = Context(prec=400)
+
+_SPARE: Final = 32
+"""Entries of removed values that a heap may hold besides as many as it has values."""
 
 
 class Accumulator(Protocol):
@@ -142,34 +145,52 @@ class _Average:
 
 
 class _Extreme:
-    """The smallest or largest value. Equal values are one entry with a count."""
+    """The smallest or largest value: a heap whose entries of removed values are dropped when they reach the top.
 
-    __slots__ = ("_largest", "_values")
+    Adding is O(log n), and so is removing, amortized: a heap that is mostly removed values is built anew.
+    """
 
-    def __init__(self, *, largest: bool) -> None:
-        self._values = SortedRows()
-        self._largest = largest
+    __slots__ = ("_heap", "_pushed", "_slots", "_there")
+
+    def __init__(self, order: Callable[[Any], Slots]) -> None:
+        self._slots = order
+        self._there: dict[Hashable, list[int]] = {}
+        """How often each value is there, and the number of its entry in the heap."""
+        self._heap: list[tuple[str, Any, int, Hashable, Any]] = []
+        """Slots, number, name, value. Numbers differ, so nothing after them is compared."""
+        self._pushed = 0
 
     def add(self, value: Any, /) -> None:
-        sort = slots(value)
-        entry = self._values.get(sort)
-        if entry is None:
-            self._values.insert(sort, value, [1])
-        else:
-            entry[2][0] += 1
+        name = hashable(value)
+        there = self._there.get(name)
+        if there is not None:
+            there[0] += 1
+            return
+        self._pushed += 1
+        self._there[name] = [1, self._pushed]
+        heappush(self._heap, (*self._slots(value), self._pushed, name, value))
+        if len(self._heap) > 2 * len(self._there) + _SPARE:
+            self._heap = [entry for entry in self._heap if self._is_there(entry)]
+            heapify(self._heap)
 
     def remove(self, value: Any, /) -> None:
-        sort = slots(value)
-        entry = self._values.get(sort)
-        if entry is None:
+        name = hashable(value)
+        there = self._there.get(name)
+        if there is None:
             return
-        entry[2][0] -= 1
-        if not entry[2][0]:
-            self._values.remove(sort)
+        there[0] -= 1
+        if not there[0]:
+            del self._there[name]
 
     def value(self) -> Any:
-        entry = self._values.last() if self._largest else self._values.first()
-        return None if entry is None else entry[1]
+        heap = self._heap
+        while heap and not self._is_there(heap[0]):
+            heappop(heap)
+        return heap[0][4] if heap else None
+
+    def _is_there(self, entry: tuple[str, Any, int, Hashable, Any]) -> bool:
+        there = self._there.get(entry[3])
+        return there is not None and there[1] == entry[2]
 
 
 class _Distinct:
@@ -202,11 +223,11 @@ class _Distinct:
 
 
 def _min() -> _Extreme:
-    return _Extreme(largest=False)
+    return _Extreme(slots)
 
 
 def _max() -> _Extreme:
-    return _Extreme(largest=True)
+    return _Extreme(slots_desc)
 
 
 _MAKERS: Final[dict[str, Callable[[], Accumulator]]] = {
