@@ -397,6 +397,9 @@ class Recording(Collection[Todo, str]):
     def _on_persisting(self, mutations: Sequence[Mutation[Todo]], /) -> None:
         self._note("persisting", mutations, None)
 
+    def _on_calling(self, mutations: Sequence[Mutation[Todo]], /) -> None:
+        self._note("calling", mutations, None)
+
     async def _on_accepted(
         self, mutations: Sequence[Mutation[Todo]], result: object, /, *, from_handler: bool
     ) -> Callable[[], None]:
@@ -456,14 +459,16 @@ async def test_the_hooks_of_a_collection_type_by_handlers() -> None:
 
     tx = todos.insert(Todo("1"), Todo("2"), Todo("bad"))
     await settle()
-    assert todos.log == [("persisting", ["1", "2", "bad"], None)]
+    assert todos.log == [("persisting", ["1", "2", "bad"], None), ("calling", ["1"], None)]
     assert todos.has("1"), "shown while the collection type is at work"
     with pytest.raises(ValueError, match="refused"):
         await tx.persisted()
 
-    assert todos.log[1:] == [
+    assert todos.log[2:] == [
         ("accepted", ["1"], (Todo("server-1"), True)),
+        ("calling", ["2"], None),
         ("accepted", ["2"], (Todo("server-2"), True)),
+        ("calling", ["bad"], None),
         ("rejected", ["1", "2", "bad"], FAILURE),
     ]
     assert [mutation.is_confirmed for mutation in tx.mutations] == [True, True, False]
@@ -486,8 +491,12 @@ async def test_the_hooks_of_several_collections_by_server_fn() -> None:
         tx.insert(second, Todo("3"))
     await tx.persisted()
 
-    assert first.log == [("persisting", ["1", "2"], None), ("accepted", ["1", "2"], (Todo("server"), False))]
-    assert second.log == [("persisting", ["3"], None), ("accepted", ["3"], (Todo("server"), False))]
+    for collection, keys in ((first, ["1", "2"]), (second, ["3"])):
+        assert collection.log == [
+            ("persisting", keys, None),
+            ("calling", keys, None),
+            ("accepted", keys, (Todo("server"), False)),
+        ]
     assert seen == [(True, True)] * 2 + [(False, False)] * 2
     assert [todo.id for todo in first.to_list()] == ["server"]
 

@@ -345,6 +345,40 @@ async def test_where_the_handler_returns_nothing_both_fetch_and_the_optimistic_r
         assert [len(picture) for picture in ada.pictures] == [1] * len(ada.pictures)
 
 
+async def test_several_inserts_whose_handler_returns_nothing_wait_for_nobody() -> None:  # Q21
+    world = World()
+    world.answers, world.server_keys = False, True
+    async with screens(world, "ada") as [ada]:
+        ada.open("a")
+        await asyncio.sleep(1)
+
+        async with asyncio.timeout(1):
+            await ada.todos.insert(todo("t1", "milk"), todo("t2", "bread")).persisted()
+        assert list(ada.todos.rows) == ["server-t1", "server-t2"]
+        assert [len(picture) for picture in ada.pictures] == [2] * len(ada.pictures)
+
+
+async def test_an_insert_that_hangs_keeps_nobody_from_being_fetched_for_long() -> None:  # Q21
+    world = World()
+    world.answers = False
+    async with screens(world, "ada") as [ada]:
+        ada.open("a")
+        await asyncio.sleep(1)
+        world.write_takes = 3600
+        hanging = ada.todos.insert(todo("t1", "milk"))
+        await settle()
+        world.write_takes = 0.1
+
+        async with asyncio.timeout(10):
+            await ada.todos.insert(todo("t2", "bread")).persisted()
+        world.rows["t3"] = todo("t3", "jam")
+        ada.todos.refetch()
+        await asyncio.sleep(10)
+
+        assert ada.texts == ["bread", "jam", "milk"]
+        hanging.rollback()
+
+
 async def test_a_server_function_in_place_of_the_handlers_is_fetched_after_as_in_the_seed() -> None:  # Q21
     world = World()
     async with screens(world, "ada", "bob") as [ada, bob]:

@@ -6,6 +6,7 @@ to be overridden; each default does what a plain collection does:
 ==========================  ============================================================================================
 `_sync`                     feeds the collection: the source
 `_on_persisting`            a transaction begins to tell the server about these rows
+`_on_calling`               a handler or ``server_fn`` is called for these rows now
 `_persist`                  calls the handlers
 `_on_accepted`              the server has the rows: gives back what is to be shown in place of the optimistic ones
 `_on_rejected`              they were taken back
@@ -169,6 +170,11 @@ class CollectionCore(Relation, Generic[T, K]):
     def _on_persisting(self, mutations: Sequence[Mutation[T]], /) -> None:
         """A transaction begins to tell the server. Its mutations of this collection, whichever way it tells: handlers
         or a ``server_fn``. Must not raise.
+        """
+
+    def _on_calling(self, mutations: Sequence[Mutation[T]], /) -> None:
+        """A handler or ``server_fn`` is called for these mutations now: from here on the server may have them. Others
+        of the transaction may still wait for their turn. Must not raise.
         """
 
     async def _persist(self, transaction: Transaction[T], mutations: Sequence[Mutation[T]], /) -> None:

@@ -204,6 +204,8 @@ class Work:
                 collection = self.mutations[0].collection
                 await collection._persist(Transaction(self), self.mutations)
             else:
+                for collection, mutations in _grouped(self.mutations):
+                    collection._on_calling(mutations)
                 with set_current(Transaction(self)):
                     result = await _awaitable(server_fn(), "server_fn")
                 await self.accept(self.mutations, result, from_handler=False)
@@ -220,6 +222,7 @@ class Work:
         self, handler: Callable[[Transaction[Any]], Awaitable[Any]], mutations: Sequence[Mutation[Any]]
     ) -> Any:
         """Call a handler with a transaction that has just these mutations."""
+        mutations[0].collection._on_calling(mutations)
         part = Transaction[Any](self, mutations)
         with set_current(part):
             return await _awaitable(handler(part), "a handler")

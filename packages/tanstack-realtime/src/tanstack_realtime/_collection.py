@@ -279,6 +279,10 @@ class RealtimeCollection(Collection[T, K], Generic[T, K, P]):
         if self._settlements is not None:
             self._settlements.begin(mutations)
 
+    def _on_calling(self, mutations: Sequence[Mutation[T]], /) -> None:
+        if self._settlements is not None:
+            self._settlements.calling(mutations)
+
     async def _on_accepted(
         self, mutations: Sequence[Mutation[T]], result: object, /, *, from_handler: bool
     ) -> Callable[[], None] | None:

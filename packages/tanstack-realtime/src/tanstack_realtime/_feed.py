@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol
+from typing import Any, Final, Generic, Protocol
 
 from typing_extensions import TypeVar
 
@@ -25,6 +25,10 @@ __all__ = ["Feed", "FeedHost", "FeedStatistics", "ScopeStatus", "Watcher"]
 
 T = TypeVar("T")
 K = TypeVar("K")
+
+_HANDLERS_WITHIN: Final = 5.0
+"""Seconds that a snapshot waits for running inserts. Longer, a server function that hangs, or that waits for another
+transaction, would keep the whole scope from being fetched."""
 
 
 class FeedHost(Protocol[T, K]):
@@ -110,8 +114,8 @@ class ScopeListener(Generic[T, K]):
         self.watchers: set[Watcher] = set()
         self.handlers_running = 0
         """Inserts whose server function runs: a snapshot may hold their rows under keys that are not known yet."""
-        self.quiet = asyncio.Event()
-        self.quiet.set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._feed = feed
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._fetch: asyncio.Task[None] | None = None
@@ -137,6 +141,30 @@ class ScopeListener(Generic[T, K]):
 
     def on_focus(self) -> None:
         self.take(self.machine.refetch())
+
+    # -- own inserts -------------------------------------------------------------------------------------------------
+
+    def handler_started(self) -> None:
+        self.handlers_running += 1
+        self._quiet.clear()
+
+    def handler_ended(self) -> None:
+        if self.handlers_running:
+            self.handlers_running -= 1
+            if not self.handlers_running:
+                self._quiet.set()
+
+    async def handlers_answered(self) -> None:
+        """Wait until no insert runs, within reason.
+
+        A row that an own insert just made may be in a snapshot under the server's key while the screen still shows it
+        under the temporary one. Until the answer tells, both would be seen.
+        """
+        try:
+            async with asyncio.timeout(_HANDLERS_WITHIN):
+                await self._quiet.wait()
+        except TimeoutError:
+            pass
 
     # -- carrying out ------------------------------------------------------------------------------------------------
 
@@ -346,9 +374,7 @@ class Feed(Generic[T, K]):
         try:
             rows = await self.host.query(scope.params)
             if scope.machine.loaded:
-                # A row that an own insert just made may be in the snapshot under the server's key while the screen
-                # still shows it under the temporary one. Until the answer tells, both would be seen.
-                await scope.quiet.wait()
+                await scope.handlers_answered()
             if not scope.machine.fetched(number):
                 return
             self._merge(mark, rows)
@@ -372,16 +398,13 @@ class Feed(Generic[T, K]):
         """A server function that inserts into the scope is running."""
         scope = self._scopes.get(channel)
         if scope is not None:
-            scope.handlers_running += 1
-            scope.quiet.clear()
+            scope.handler_started()
 
     def handler_ended(self, channel: str) -> None:
         """It has answered. Call as often as `handler_started`."""
         scope = self._scopes.get(channel)
-        if scope is not None and scope.handlers_running:
-            scope.handlers_running -= 1
-            if not scope.handlers_running:
-                scope.quiet.set()
+        if scope is not None:
+            scope.handler_ended()
 
     async def snapshot_for_settlement(self, channel: str) -> Callable[[], None] | None:
         """Fetch the scope after a mutation whose server function told nothing.
@@ -397,7 +420,7 @@ class Feed(Generic[T, K]):
         self.statistics.fetches += 1
         try:
             rows = list(await self.host.query(scope.params))
-            await scope.quiet.wait()
+            await scope.handlers_answered()
         except Exception as error:  # noqa: BLE001 -- the mutation succeeded; only its picture is late
             self.statistics.failures += 1
             self.replica.abandon(mark)

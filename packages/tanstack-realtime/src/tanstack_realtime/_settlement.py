@@ -47,7 +47,7 @@ class _Open(Generic[T]):
 
     outcome: Outcome[T]
     tick: int
-    insert_into: str | None
+    insert_into: str | None = None
     """Channel on which a running insert keeps snapshots waiting."""
 
 
@@ -83,10 +83,17 @@ class Settlements(Generic[T, K]):
         outcome = self._outcome(mutations)
         self._echoes.begin(outcome.id)
         for mutation in mutations:
-            channel = self._codec.scope(mutation.modified) if mutation.type == "insert" else None
-            if channel is not None:
-                self._feed.handler_started(channel)
-            self._open[mutation] = _Open(outcome, self._feed.replica.tick, channel)
+            self._open[mutation] = _Open(outcome, self._feed.replica.tick)
+
+    def calling(self, mutations: Sequence[Mutation[T]]) -> None:
+        """A server function is called for these. Snapshots wait only for those that run: one that waits for its turn
+        may be waiting for the very snapshot.
+        """
+        for mutation in mutations:
+            known = self._open.get(mutation)
+            if known is not None and known.insert_into is None and mutation.type == "insert":
+                known.insert_into = self._codec.scope(mutation.modified)
+                self._feed.handler_started(known.insert_into)
 
     async def accept(
         self, mutations: Sequence[Mutation[T]], result: object, *, from_handler: bool
@@ -99,7 +106,7 @@ class Settlements(Generic[T, K]):
             if known is None:
                 # Rolled back meanwhile; the server did it all the same.
                 late = late or self._outcome(mutations)
-                known = _Open(late, self._feed.replica.tick, None)
+                known = _Open(late, self._feed.replica.tick)
             opened.append(known)
         rows = self._rows(mutations, result, from_handler=from_handler)
         snapshots: dict[str, Callable[[], None] | None] = {}
