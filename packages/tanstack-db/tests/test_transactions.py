@@ -195,6 +195,45 @@ async def test_a_with_block_that_raises_changes_nothing_and_calls_nobody() -> No
     assert again.value is caught.value
 
 
+async def test_a_with_block_that_is_interrupted_changes_nothing() -> None:
+    world = World(Todo("1"))
+    kept: list[Tx] = []
+
+    def interrupted() -> None:
+        with world.client.transaction(refuse) as tx:
+            kept.append(tx)
+            tx.delete(world.todos, "1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+    assert (world.rows(), kept[0].state, world.errors) == ([Todo("1")], "failed", [])
+
+
+@pytest.mark.parametrize("server", [None, "add_todo"])
+async def test_a_server_fn_that_is_no_function_changes_nothing(server: Any) -> None:
+    world = World()
+    called: list[Tx] = []
+
+    with pytest.raises(UsageError, match=r"pass the function and not its call"):
+        world.client.transact(called.append, server)
+    with pytest.raises(UsageError):
+        world.client.transaction(server)
+
+    assert (called, world.errors) == ([], [])
+
+
+async def test_a_coroutine_is_no_server_fn_and_is_closed() -> None:
+    world = World()
+    made: Any = accept()
+
+    with pytest.raises(UsageError, match="server_fn must be a coroutine function"):
+        world.client.transact(lambda tx: tx.insert(world.todos, Todo("1")), made)
+
+    assert world.rows() == []
+
+
 async def test_rolling_back_inside_the_block() -> None:
     world = World(Todo("1"))
 

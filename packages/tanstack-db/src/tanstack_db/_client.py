@@ -160,7 +160,17 @@ class DbClient:
             server_fn: tells the server; replaces the collections' handlers.
             optimistic: False shows nothing before the server has it.
             metadata: goes into every mutation.
+
+        Raises:
+            UsageError: `server_fn` is no function.
         """
+        if not callable(server_fn):
+            if asyncio.iscoroutine(server_fn):
+                server_fn.close()
+            raise UsageError(
+                f"server_fn must be a coroutine function, not {server_fn!r}: pass the function and not its call, for "
+                "example `lambda: add_todo(text)`. Without one, write to the collections themselves"
+            )
         return Tx(Work(self, optimistic=optimistic, metadata=metadata), server_fn)
 
     def transaction(
@@ -374,6 +384,7 @@ def transact(
 
     Raises:
         NoRunningLoopError: no event loop runs. Nothing was changed.
+        UsageError: `change` or `server_fn` is not what it should be. Nothing was changed.
     """
     return current_client().transact(change, server_fn, optimistic=optimistic, metadata=metadata)
 

@@ -186,8 +186,9 @@ def scope(tx: Tx) -> Generator[Tx, None, None]:
     with tx._work.client.batch():
         try:
             yield tx
-        except Exception as error:
-            tx._work.fail(error, report=False)
+        except BaseException as error:
+            # Also for what is no Exception, such as a cancellation: nobody would ever take the rows back.
+            tx._work.fail(error if isinstance(error, Exception) else tx._work.problem("interrupted"), report=False)
             raise
         if tx.state == "pending":
             tx.commit()

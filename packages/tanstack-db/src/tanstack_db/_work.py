@@ -216,7 +216,7 @@ class Work:
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         """Also a task that was cancelled before its first step ends here."""
-        self.fail(self._problem("cancelled"), report=False)
+        self.fail(self.problem("cancelled"), report=False)
 
     async def call(
         self, handler: Callable[[Transaction[Any]], Awaitable[Any]], mutations: Sequence[Mutation[Any]]
@@ -244,8 +244,8 @@ class Work:
 
     def rollback(self) -> None:
         if self.is_settled:
-            raise self._problem(f"cannot be rolled back, since it is {self.state}")
-        self.fail(self._problem("rolled back"), report=False)
+            raise self.problem(f"cannot be rolled back, since it is {self.state}")
+        self.fail(self.problem("rolled back"), report=False)
 
     def fail(self, error: Exception, *, report: bool = True) -> None:
         """Take back what is shown, and everything pending that was built on it."""
@@ -269,7 +269,7 @@ class Work:
                 collection._on_rejected(mutations, error)
             for other in dependent:
                 if other.state == "pending" or self in other._after:
-                    problem = other._problem(f"rolled back together with transaction {self.id}, which it builds on")
+                    problem = other.problem(f"rolled back together with transaction {self.id}, which it builds on")
                     problem.__cause__ = error
                     other.fail(problem)
 
@@ -312,7 +312,7 @@ class Work:
 
     def discard(self, reason: str) -> None:
         """Roll back, and cancel the handler. `ended` waits for it."""
-        self.fail(self._problem(f"rolled back: {reason}"), report=False)
+        self.fail(self.problem(f"rolled back: {reason}"), report=False)
         if self._task is not None and self._task is not current_task():
             self._task.cancel()
 
@@ -323,9 +323,10 @@ class Work:
 
     def _require_pending(self, what: str) -> None:
         if self.state != "pending":
-            raise self._problem(f"does not take another {what}, since it is {self.state}")
+            raise self.problem(f"does not take another {what}, since it is {self.state}")
 
-    def _problem(self, what: str) -> TransactionError:
+    def problem(self, what: str) -> TransactionError:
+        """Make the error that says `what` about this transaction."""
         return TransactionError(f"transaction {self.id} {what}", transaction_id=self.id, state=self.state)
 
 
