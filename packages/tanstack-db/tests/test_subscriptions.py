@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tanstack_db import Change, Collection, DbClient, collection_options
+from tanstack_db import Change, Collection, DbClient, UsageError, collection_options, live_query
 from tanstack_db._delta import Delta, Deltas
 from tanstack_db.testing import ManualSource
 
@@ -229,3 +230,24 @@ def test_a_subscriber_that_comes_in_the_middle_of_a_batch_starts_from_there() ->
     detach()
     world.source.write(Todo("1", "d"))
     assert len(late) == 3
+
+
+@pytest.mark.parametrize("what", ["subscribe", "subscribe_changes", "changes of a collection", "on"])
+def test_a_subscriber_is_a_plain_function(what: str) -> None:
+    async def never_awaited(*_: object) -> None:
+        raise AssertionError
+
+    world = World(Todo("1"))
+    with world.client.activate():
+        query = live_query(lambda q: q.from_(world.todos))
+    subscribe: dict[str, Any] = {
+        "subscribe": query.subscribe,
+        "subscribe_changes": query.subscribe_changes,
+        "changes of a collection": world.todos.subscribe_changes,
+        "on": partial(world.todos.on, "status:change"),
+    }
+
+    for wrong in (never_awaited, None, "render"):
+        with pytest.raises(UsageError, match="takes a plain function"):
+            subscribe[what](wrong)
+    query.close()

@@ -27,7 +27,7 @@ from ._errors import (
 from ._lifecycle import Status
 from ._mutation import MutationType
 from ._relation import LiveSource
-from ._subscription import ChangeCallback, ChangeSubscription
+from ._subscription import ChangeCallback, ChangeSubscription, require_callback
 from ._transaction import Transaction, require_loop
 from ._work import Work
 
@@ -271,6 +271,7 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
 
     def on(self, event: EventName, callback: Callable[[CollectionEvent], object], /) -> Callable[[], None]:
         """Call `callback` on an event. Returns the function that stops it."""
+        require_callback(callback, "on")
         return self._here()._listeners[event].add(callback)
 
     def subscribe_changes(
@@ -292,6 +293,7 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
         Returns:
             The function that stops it: at once, also from within a delivery. Idempotent.
         """
+        require_callback(callback, "subscribe_changes")
         here = self._here()
         subscription = ChangeSubscription(callback, where)
         detach = here._feeds.attach(subscription.take)

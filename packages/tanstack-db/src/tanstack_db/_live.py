@@ -18,6 +18,7 @@ from ._client import current_client
 from ._errors import QueryError, UsageError
 from ._relation import LiveSource
 from ._result import Follower, LiveResult
+from ._subscription import require_callback
 from .query import QueryBuilder
 from .query._sources import is_source
 
@@ -138,6 +139,7 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
         Returns:
             The function that stops it: at once, also from within a call. Idempotent.
         """
+        require_callback(callback, "subscribe")
         return self._hold(lambda: self._result.listen(callback))
 
     def subscribe_changes(self, callback: Follower, /, *, include_initial_state: bool = False) -> Callable[[], None]:
@@ -155,6 +157,7 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
         Returns:
             The function that stops it: at once, also from within a call. Idempotent.
         """
+        require_callback(callback, "subscribe_changes")
 
         def begin() -> Callable[[], None]:
             if include_initial_state and (rows := self._result.initial()):

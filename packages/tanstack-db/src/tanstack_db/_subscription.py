@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import iscoroutinefunction
 from typing import Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
 
 from ._delta import Delta, Deltas, DeltaSink
+from ._errors import UsageError
 
-__all__ = ["Change", "ChangeCallback", "ChangeSubscription", "Feeds", "Listeners"]
+__all__ = ["Change", "ChangeCallback", "ChangeSubscription", "Feeds", "Listeners", "require_callback"]
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -34,6 +36,15 @@ class Change(Generic[T, K]):
     value: T
     previous: T | None = None
     index: int | None = None
+
+
+def require_callback(callback: object, what: str) -> None:
+    """Raise `UsageError` where `callback` could not be called, or would return what nobody awaits."""
+    if not callable(callback) or iscoroutinefunction(callback):
+        raise UsageError(
+            f"{what} takes a plain function, not {callback!r}. Nobody would await a coroutine function; let a plain "
+            "function start a task instead"
+        )
 
 
 ChangeCallback: TypeAlias = Callable[[Sequence[Change[T, K]]], object]
