@@ -11,9 +11,9 @@ JOBS ?= auto
 ARGS ?=
 
 # Folders without Python files are left out: the type checkers refuse them.
-CODE := conftest.py scripts $(wildcard packages/* examples/*) $(if $(wildcard tests-integration/*.py),tests-integration)
+CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration docs build wheels websockets-newest release publish clean
+.PHONY: help setup demo test lint format types integration bench docs build wheels websockets-newest release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ types: setup  ## mypy and pyright, both strict, tests included
 
 integration: setup  ## tests with real sockets, processes and databases
 	$(BIN)/pytest tests-integration $(ARGS)
+
+bench: setup  ## figures: latency from one client to another, cost of each stage of a live query
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/db/micro.py
 
 docs: setup  ## run the code blocks of the documentation, check its links and tables
 	$(BIN)/python scripts/check_docs.py
