@@ -13,7 +13,7 @@ ARGS ?=
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration bench docs build wheels websockets-newest release publish clean
+.PHONY: help setup demo test lint format types integration bench docs bench bench-db build wheels websockets-newest release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,12 @@ bench: setup  ## figures: latency from one client to another, cost of each stage
 docs: setup  ## run the code blocks of the documentation, check its links and tables
 	$(BIN)/python scripts/check_docs.py
 	$(BIN)/pytest -q README.md docs packages/*/README.md $(ARGS)
+
+bench: bench-db  ## all benchmarks, into benchmarks/results/
+	$(BIN)/python benchmarks/latency.py
+
+bench-db: setup  ## tanstack-db next to npm @tanstack/db, needs node (ARGS="--n 1000 --only join")
+	$(BIN)/python benchmarks/db/run.py $(ARGS)
 
 build: $(UV)  ## build every package into dist/
 	rm -rf dist
