@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import pytest
+
 from tanstack_realtime._outcome import Outcome
 
 Row: TypeAlias = dict[str, Any]
@@ -99,3 +101,21 @@ def test_a_message_too_large_for_the_provider_becomes_a_refetch() -> None:
 
     assert told(found, limit=400)["a"]["action"] == "refetch"
     assert told(found, limit=4000)["a"]["action"] == "insert"
+
+
+@pytest.mark.parametrize("value", [float("nan"), "\ud800", b"x"])
+def test_a_row_that_json_cannot_carry_is_fetched_by_the_others(value: object) -> None:
+    found = outcome()
+    found.inserted({**ONE, "text": value})
+
+    assert told(found) == {"a": {"action": "refetch", "id": "m1", "origin": "me"}}
+
+
+def test_a_row_that_cannot_be_encoded_is_fetched_by_the_others() -> None:
+    def refuse(row: Row) -> Row:
+        raise TypeError(row)
+
+    found = Outcome(codec=Codec(), encode=refuse, id="m1", expected=1)
+    found.updated(ONE, {**ONE, "text": "two"})
+
+    assert told(found) == {"a": {"action": "refetch", "id": "m1", "origin": "me"}}

@@ -8,7 +8,6 @@ is never published.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
@@ -16,6 +15,7 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from ._envelope import RowChange, row_message
+from ._json import encode_json
 from ._replica import RowCodec, wire_key
 
 __all__ = ["Outcome"]
@@ -74,17 +74,29 @@ class Outcome(Generic[T]):
 
         Args:
             origin: this client instance.
-            limit: largest message in bytes; a larger one becomes a refetch.
+            limit: largest message in bytes. A larger one, and one that JSON cannot carry, becomes a refetch.
         """
         found: dict[str, dict[str, Any]] = {}
         for channel in {**self._changes, **dict.fromkeys(sorted(self._refetch))}:
             changes = [] if channel in self._refetch else self._changes[channel]
             message = row_message(changes, id=self.id, origin=origin)
-            if changes and len(json.dumps(message, separators=(",", ":")).encode()) > limit:
+            if changes and not _fits(message, limit):
                 message = row_message((), id=self.id, origin=origin)
             found[channel] = message
         return found
 
     def _put(self, action: Any, row: T) -> None:
-        change = RowChange(action, self.encode(row), wire_key(self.codec.key(row)), self.codec.version(row))
+        try:
+            data = self.encode(row)
+        except Exception:  # noqa: BLE001 -- the server has the row; the others can still fetch it
+            self.unknown(self.codec.scope(row))
+            return
+        change = RowChange(action, data, wire_key(self.codec.key(row)), self.codec.version(row))
         self._changes.setdefault(self.codec.scope(row), []).append(change)
+
+
+def _fits(message: Mapping[str, Any], limit: int) -> bool:
+    try:
+        return len(encode_json(message).encode()) <= limit
+    except ValueError:
+        return False
