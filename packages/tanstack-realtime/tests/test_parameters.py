@@ -76,6 +76,8 @@ def test_a_parameter_with_a_default_is_not_one() -> None:
         ({"channel": place_by_anything}, r"\*\*params.*; its parameters are called by name"),
         ({"query_fn": query_anything}, "without"),
         ({"query_fn": 5}, "must be a function"),
+        ({"channel": ""}, "channel='' names no channel: a namespace is a non-empty str"),
+        ({"channel": "x" * 300}, "240 is the limit"),
         ({"row_columns": {"id"}}, r"no column 'project_id' in its rows, which have \(id\)"),
         ({"columns": {"room": "project_id"}}, r"params names \(room\), which query_fn does not take"),
     ],

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from ._errors import ConfigurationError
+from ._errors import ChannelError, ConfigurationError
 from ._keys import Channel, ChannelLike, serialize_key
 
 __all__ = ["Parameters"]
@@ -49,7 +49,12 @@ class Parameters:
         self._id = id
         self._channel = channel
         names = _required(query_fn, id, "query_fn")
-        if not isinstance(channel, str):
+        if isinstance(channel, str):
+            try:
+                serialize_key((channel, {}))
+            except ChannelError as error:
+                raise ConfigurationError(f"collection {id!r}: channel={channel!r} names no channel: {error}") from error
+        else:
             wanted = _required(channel, id, "channel")
             if set(wanted) != set(names):
                 raise ConfigurationError(
