@@ -121,16 +121,29 @@ def test_a_snapshot_asked_for_while_offline_covers_nothing() -> None:  # G1
     assert waits(scope.acknowledged(True)) == {"refetch": 1.0}
 
 
-def test_a_gap_during_a_fetch_asks_for_one_more() -> None:  # G8
+def test_a_gap_during_a_fetch_asks_for_one_more_spread_in_time() -> None:  # G8, G10
     scope = live()
     scope.refetch()
     scope.gap()
     scope.hinted()
     scope.fetched(2)
+    applied = scope.applied()
+
+    assert (fetches(applied), waits(applied)) == ([], {"refetch": 1.0})
+    assert fetches(scope.timer_fired("refetch")) == [3]
+    scope.fetched(3)
+    assert (fetches(scope.applied()), waits(scope.applied())) == ([], {})
+
+
+def test_a_wish_during_a_fetch_is_granted_right_after_it() -> None:  # G11
+    scope = live()
+    scope.hinted()
+    scope.refetch()
+    scope.hinted()
+    scope.refetch()
+    scope.fetched(2)
 
     assert fetches(scope.applied()) == [3]
-    scope.fetched(3)
-    assert fetches(scope.applied()) == []
 
 
 def test_a_failing_fetch_is_state_and_is_retried_ever_slower_never_above_30_s() -> None:  # Q15, G6

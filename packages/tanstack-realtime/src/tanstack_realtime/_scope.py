@@ -11,6 +11,7 @@ The rules:
 - A snapshot *covers* the stream when it was asked for while the subscription was live and no gap came since. Only a
   covered scope may skip the fetch after a reconnect that the provider calls recovered.
 - One fetch at a time. A reason that arrives meanwhile asks for one more afterwards, however many reasons there were.
+  It is spread in time as it would have been without the running one.
 - Failures are state: rows stay, the error shows, the next try follows with back-off.
 """
 
@@ -120,7 +121,8 @@ class ScopeMachine:
         self._fetch_gaps: int | None = None
         """Gap count when the running fetch was asked for, None when it was asked for while not live."""
         self._fetching = False
-        self._again = False
+        self._again: float | None = None
+        """In how many seconds after the running fetch one more is wanted, or None."""
         self._attempt = 0
         self._timers: set[TimerKind] = set()
 
@@ -227,8 +229,9 @@ class ScopeMachine:
         self._attempt = 0
         self._covered = self._fetch_gaps is not None and self._fetch_gaps == self._gaps
         actions: list[ScopeAction] = [StatusChanged()]
-        if self._again:
-            actions += self._fetch()
+        again, self._again = self._again, None
+        if again is not None:
+            actions += self._want(again)
         return actions
 
     def fetch_failed(self, number: int, error: Exception) -> list[ScopeAction]:
@@ -236,7 +239,7 @@ class ScopeMachine:
         if not (self._fetching and number == self._fetch_number):
             return []
         self._fetching = False
-        self._again = False
+        self._again = None
         self.error = error
         delay = backoff(self._attempt, self._random)
         self._attempt += 1
@@ -257,7 +260,7 @@ class ScopeMachine:
         if self._stopped or not self._started:
             return []
         if self._fetching:
-            self._again = True
+            self._again = delay if self._again is None else min(self._again, delay)
             return []
         if delay <= 0.0:
             return self._fetch()
@@ -268,7 +271,7 @@ class ScopeMachine:
     def _fetch(self) -> list[ScopeAction]:
         actions = [*self._cancel("refetch"), *self._cancel("retry")]
         self._fetching = True
-        self._again = False
+        self._again = None
         self._fetch_number += 1
         self._fetch_gaps = self._gaps if self.live else None
         return [*actions, Fetch(self._fetch_number)]
