@@ -37,7 +37,7 @@ class Codec:
         return {**row, **data}
 
     def version(self, row: Row, /) -> int | None:
-        return None
+        return row.get("version")
 
 
 class Screen:
@@ -332,6 +332,22 @@ async def test_a_settlement_snapshot_is_applied_by_the_caller() -> None:  # Q21
 
     assert screen.texts == ["one"]
     assert await screen.feed.snapshot_for_settlement("closed") is None
+    await screen.feed.aclose()
+
+
+async def test_a_settlement_snapshot_that_leaves_a_doubt_is_followed_by_a_fetch() -> None:  # Q11, Q21
+    screen = Screen()
+    await live(screen)
+    screen.hear(action="insert", data={**row(1, "forged"), "version": 9}, key=1, version=9)
+    screen.database = [{**row(1, "true"), "version": 1}]
+
+    apply = await screen.feed.snapshot_for_settlement(ROOM)
+    assert apply is not None
+    apply()
+    assert screen.texts == ["forged"]
+    await asyncio.sleep(2)
+
+    assert screen.texts == ["true"]
     await screen.feed.aclose()
 
 

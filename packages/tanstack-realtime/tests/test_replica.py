@@ -255,6 +255,36 @@ def test_a_row_that_the_database_shows_again_counts_whatever_its_version() -> No
     assert screen.rows == {1: row(1, "updated", version=2)}
 
 
+def test_an_older_version_in_the_database_counts_at_the_second_look() -> None:  # Q11
+    screen = Screen("a")
+    screen.hear("a", put(row(1, "newest", version=9)))
+
+    first = screen.replica.fetching("a")
+    screen.write(screen.replica.snapshot(first, [row(1, "lagging or true?", version=3)]))
+    assert screen.rows == {1: row(1, "newest", version=9)}
+    assert first.incomplete
+
+    second = screen.replica.fetching("a")
+    screen.write(screen.replica.snapshot(second, [row(1, "true", version=3)]))
+    assert screen.rows == {1: row(1, "true", version=3)}
+    assert not second.incomplete
+
+    screen.hear("a", put(row(1, "next", version=4)))
+    assert screen.rows == {1: row(1, "next", version=4)}
+
+
+def test_a_database_that_only_lagged_loses_nothing() -> None:  # Q11
+    screen = Screen("a")
+    screen.hear("a", put(row(1, "two", version=2)))
+    screen.load("a", row(1, "one", version=1))
+    screen.load("a", row(1, "two", version=2))
+    screen.hear("a", put(row(1, "three", version=3)))
+
+    screen.load("a", row(1, "two", version=2))
+
+    assert screen.rows == {1: row(1, "three", version=3)}
+
+
 def test_query_fn_rows_of_another_scope_or_with_one_key_twice_are_an_error() -> None:
     screen = Screen("a")
 

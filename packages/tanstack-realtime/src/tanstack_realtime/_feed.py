@@ -438,5 +438,8 @@ class Feed(Generic[T, K]):
                 self.replica.abandon(mark)
                 self.host.report(error)
                 scope.take(scope.machine.refetch())
+                return
+            if mark.incomplete:
+                scope.take(scope.machine.hinted())
 
         return apply

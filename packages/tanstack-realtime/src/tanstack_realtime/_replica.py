@@ -9,7 +9,8 @@ The laws (all tested by replaying random histories):
   a newer update is not overwritten, a deleted row does not come back, a row inserted meanwhile stays.
 - A key belongs to one scope at a time. A row that moved is not removed by the old scope's delete or snapshot.
 - A message is applied whole or not at all. Applying one twice changes nothing.
-- Where rows carry versions, an older version never replaces a newer one, not even a deleted one.
+- Where rows carry versions, no message replaces a newer version by an older one, not even a deleted one. A snapshot
+  does so only when the next one says the same.
 """
 
 from __future__ import annotations
@@ -100,6 +101,8 @@ class _Entry(Generic[T]):
     scope: str
     heard: int
     """Tick of the last message from elsewhere about this row; 0 for none."""
+    doubted: bool = False
+    """A fetch brought an older version of the row than this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +247,14 @@ class Replica(Generic[T, K]):
             # The database shows the row again, whatever was buried before the fetch began.
             self._tombstones.pop(key, None)
             entry = self._entries.get(key)
-            if entry is not None and (
-                (entry.row == row and entry.scope == mark.scope)
-                or _is_older(self._codec.version(row), self._codec.version(entry.row))
-            ):
-                continue
+            if entry is not None:
+                if entry.row == row and entry.scope == mark.scope:
+                    continue
+                if not entry.doubted and _is_older(self._codec.version(row), self._codec.version(entry.row)):
+                    # Either a copy of the database that lags was read, or the newer version never was in the database:
+                    # forged, or lost with a backup. A second look tells, and then the database counts.
+                    entry.doubted = mark.incomplete = True
+                    continue
             writes.append(self._put(key, row, mark.scope))
         return writes
 
