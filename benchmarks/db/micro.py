@@ -105,8 +105,7 @@ def plain_dict() -> Any:
     rows: dict[Any, Any] = {}
 
     def push(deltas: Deltas) -> None:
-        for key, _, new in deltas:
-            rows[key] = new
+        rows.update((key, new) for key, _, new in deltas)
 
     return push, push
 
