@@ -282,6 +282,35 @@ async def test_a_function_that_raises_at_the_start_is_state_as_well(client: DbCl
     assert query.get() == [5.0]
 
 
+async def test_rows_keep_their_order_while_a_function_fails(client: DbClient) -> None:
+    source = ManualSource[Row, int]({"id": number, "n": 10 - number} for number in (1, 2, 3))
+    query = live_query(
+        lambda q: q.from_(table(client, source)).order_by("n").select(lambda t: 6 / t["n"]), client=client
+    )
+    query.subscribe(lambda: None)
+    source.write({"id": 1, "n": -1}, {"id": 4, "n": 0}, delete=[3])  # nobody has read a snapshot yet
+    assert query.get() == [6 / 7, 6 / 8, 6 / 9]
+    assert query.get().error is not None
+    source.write(delete=[4])
+    assert query.get() == [-6.0, 6 / 8]
+    assert query.get().error is None
+
+
+async def test_a_query_s_error_is_that_of_the_queries_that_read_it(client: DbClient) -> None:
+    source = ManualSource[Row, int](rows(1, n=1))
+    inner = live_query(lambda q: q.from_(table(client, source)).select(lambda t: {"v": 1 / t["n"]}), client=client)
+    outer = live_query(lambda q: q.from_(inner).where(lambda row: row["v"] > 0), client=client)
+    told: list[bool] = []
+    outer.subscribe(lambda: told.append(outer.error is None))
+    source.write({"id": 1, "n": 0})
+    assert isinstance(outer.error, ZeroDivisionError)
+    assert outer.get() == [{"v": 1.0}]
+    source.write({"id": 1, "n": 2})
+    assert outer.error is None
+    assert outer.get() == [{"v": 0.5}]
+    assert told == [False, True]
+
+
 async def test_preload_waits_until_ready(client: DbClient) -> None:
     source = ManualSource[Row, int](ready=False)
     query = live_query(table(client, source), client=client)
