@@ -13,7 +13,7 @@ ARGS ?=
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration bench docs bench bench-db build wheels websockets-newest release publish clean
+.PHONY: help setup demo test lint format types integration bench bench-db docs build wheels websockets-newest release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,16 +49,13 @@ types: setup  ## mypy and pyright, both strict, tests included
 integration: setup  ## tests with real sockets, processes and databases
 	$(BIN)/pytest tests-integration $(ARGS)
 
-bench: setup  ## figures: latency from one client to another, cost of each stage of a live query
+bench: setup bench-db  ## all figures: next to npm @tanstack/db, latency between clients, each stage of a live query
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/db/micro.py
 
 docs: setup  ## run the code blocks of the documentation, check its links and tables
 	$(BIN)/python scripts/check_docs.py
 	$(BIN)/pytest -q README.md docs packages/*/README.md $(ARGS)
-
-bench: bench-db  ## all benchmarks, into benchmarks/results/
-	$(BIN)/python benchmarks/latency.py
 
 bench-db: setup  ## tanstack-db next to npm @tanstack/db, needs node (ARGS="--n 1000 --only join")
 	$(BIN)/python benchmarks/db/run.py $(ARGS)
