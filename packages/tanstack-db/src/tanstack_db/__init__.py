@@ -7,6 +7,8 @@ Layers, each using only those below it:
 ``_pipeline``          a query's stages; ``_plan`` decides what its sources are asked for, ``_changes`` what is told
 ``query``              `QueryBuilder`: what a query says, and how that becomes functions of rows
 ``ivm``                the operators: keyed deltas in, keyed deltas out
+``_query_collection``  `query_collection_options`: rows that a function fetches; ``_fetching`` says when
+``_direct``            writes below the optimistic rows
 ``_options``           recipes: `collection_options`, `local_only_collection_options`
 ``_collection``        `Collection`: reads, optimistic writes; ``_core`` has the hooks for other collection types
 ``_client``            `DbClient`: one user's collections and tasks; `transact`, `transaction`, sessions
@@ -55,6 +57,7 @@ from ._lifecycle import Status
 from ._live import LiveQuery, live_query
 from ._mutation import Mutation, MutationType
 from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
+from ._query_collection import QueryCollection, QueryFn, query_collection_options
 from ._relation import Lease, LiveSource, LoadSubset, OrderTerm
 from ._snapshot import JoinRow, Rows
 from ._subscription import Change
@@ -96,7 +99,9 @@ __all__ = [
     "Persist",
     "Query",
     "QueryBuilder",
+    "QueryCollection",
     "QueryError",
+    "QueryFn",
     "RowError",
     "Rows",
     "SchemaError",
@@ -128,6 +133,7 @@ __all__ = [
     "local_only_collection_options",
     "max_",
     "min_",
+    "query_collection_options",
     "require_sessions",
     "sum_",
     "transact",
