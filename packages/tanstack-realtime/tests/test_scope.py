@@ -135,6 +135,17 @@ def test_a_gap_during_a_fetch_asks_for_one_more_spread_in_time() -> None:  # G8,
     assert (fetches(scope.applied()), waits(scope.applied())) == ([], {})
 
 
+def test_the_first_of_many_hints_during_a_fetch_says_when_the_next_one_is() -> None:  # G10
+    randoms = iter([0.75, 0.25])
+    scope = live(random=lambda: next(randoms))
+    scope.refetch()
+    scope.hinted()
+    scope.hinted()
+    scope.fetched(2)
+
+    assert waits(scope.applied()) == {"refetch": 1.5}
+
+
 def test_a_wish_during_a_fetch_is_granted_right_after_it() -> None:  # G11
     scope = live()
     scope.hinted()

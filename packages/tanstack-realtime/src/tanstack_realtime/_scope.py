@@ -260,7 +260,9 @@ class ScopeMachine:
         if self._stopped or not self._started:
             return []
         if self._fetching:
-            self._again = delay if self._again is None else min(self._again, delay)
+            # The first delay stays: the least of many would be none.
+            if self._again is None or delay <= 0.0:
+                self._again = delay
             return []
         if delay <= 0.0:
             return self._fetch()
