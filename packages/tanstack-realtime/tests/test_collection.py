@@ -127,7 +127,7 @@ class Transport:
 class World:
     """The server: a database, its server functions, and how long they take."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, versioned: bool = False) -> None:
         self.rows: dict[str, Todo] = {}
         self.reads: list[str] = []
         self.write_takes = 0.1
@@ -147,6 +147,7 @@ class World:
                 get_key=lambda todo: todo.id,
                 channel=channel_of,
                 query_fn=self.get_todos,
+                version=(lambda todo: todo.version) if versioned else None,
                 on_insert=self.on_insert,
                 on_update=self.on_update,
                 on_delete=self.on_delete,
@@ -356,6 +357,24 @@ async def test_several_inserts_whose_handler_returns_nothing_wait_for_nobody() -
             await ada.todos.insert(todo("t1", "milk"), todo("t2", "bread")).persisted()
         assert list(ada.todos.rows) == ["server-t1", "server-t2"]
         assert [len(picture) for picture in ada.pictures] == [2] * len(ada.pictures)
+
+
+async def test_a_key_that_lives_again_with_a_version_that_begins_anew_shows_for_everybody() -> None:  # Q11
+    world = World(versioned=True)
+    world.rows = {"t1": todo("t1", "first life", version=5)}
+    async with screens(world, "ada", "bob") as [ada, bob]:
+        ada.open("a")
+        bob.open("a")
+        await asyncio.sleep(1)
+        await bob.todos.delete("t1").persisted()
+        await asyncio.sleep(1)
+
+        ada.pictures.clear()
+        await ada.todos.insert(todo("t1", "second life", version=1)).persisted()
+        await asyncio.sleep(3)
+
+        assert ada.texts == bob.texts == ["second life"]
+        assert [] not in ada.pictures
 
 
 async def test_an_insert_that_hangs_keeps_nobody_from_being_fetched_for_long() -> None:  # Q21

@@ -255,6 +255,32 @@ def test_a_row_that_the_database_shows_again_counts_whatever_its_version() -> No
     assert screen.rows == {1: row(1, "updated", version=2)}
 
 
+def test_a_deleted_key_that_lives_again_is_fetched() -> None:  # Q11
+    screen = Screen("a")
+    screen.hear("a", put(row(1, "first life", version=5)))
+    screen.hear("a", RowChange("delete", key=1, version=5))
+
+    assert screen.hear("a", put(row(1, "second life", version=1), "insert"))
+    assert screen.rows == {}
+
+    screen.load("a", row(1, "second life", version=1))
+    assert not screen.hear("a", put(row(1, "second life", version=2)))
+
+
+def test_an_own_row_under_a_deleted_key_shows_until_the_database_tells() -> None:  # Q11
+    screen = Screen("a")
+    screen.hear("a", put(row(1, "first life", version=5)))
+    screen.hear("a", RowChange("delete", key=1, version=5))
+
+    confirmed = screen.replica.confirm([row(1, "second life", version=1)])
+    screen.write(confirmed.writes)
+
+    assert confirmed.incomplete
+    assert screen.rows == {1: row(1, "second life", version=1)}
+    screen.load("a")
+    assert screen.rows == {}
+
+
 def test_an_older_version_in_the_database_counts_at_the_second_look() -> None:  # Q11
     screen = Screen("a")
     screen.hear("a", put(row(1, "newest", version=9)))

@@ -82,12 +82,12 @@ class Write(Generic[T, K]):
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[T, K]):
-    """What a message did.
+    """What a message, or an own mutation, did.
 
     Attributes:
-        writes: for one sync commit; empty when the message told nothing new.
-        incomplete: only a fetch can tell the rest: it changed part of a row that is not known here, or it deleted an
-            older version of a row than the one that is.
+        writes: for one sync commit; empty when it told nothing new.
+        incomplete: only a fetch can tell the rest: it changed part of a row that is not known here, it deleted an older
+            version of a row than the one that is, or the row was deleted before.
     """
 
     writes: list[Write[T, K]]
@@ -296,7 +296,7 @@ class Replica(Generic[T, K]):
             incomplete = incomplete or unknown
         return Received(_last_per_key(writes), incomplete)
 
-    def confirm(self, puts: Iterable[T], deletes: Iterable[tuple[K, str]] = ()) -> list[Write[T, K]]:
+    def confirm(self, puts: Iterable[T], deletes: Iterable[tuple[K, str]] = ()) -> Received[T, K]:
         """Take over what an own mutation did on the server.
 
         Args:
@@ -304,6 +304,7 @@ class Replica(Generic[T, K]):
             deletes: keys that are gone, each with the scope that it is gone from.
         """
         writes: list[Write[T, K]] = []
+        incomplete = False
         for key, scope in deletes:
             self._tick += 1
             writes += self._apply(_Step(self._tick, scope, wire_key(key)), heard=False)[0]
@@ -312,8 +313,10 @@ class Replica(Generic[T, K]):
             step = _Step(
                 self._tick, self._codec.scope(row), wire_key(self._codec.key(row)), row, None, self._codec.version(row)
             )
-            writes += self._apply(step, heard=False)[0]
-        return _last_per_key(writes)
+            written, unknown = self._apply(step, heard=False)
+            writes += written
+            incomplete = incomplete or unknown
+        return Received(_last_per_key(writes), incomplete)
 
     def _step(self, scope: str, change: RowChange) -> _Step[T]:
         self._tick += 1
@@ -394,8 +397,11 @@ class Replica(Generic[T, K]):
             ):
                 return [], False
             return [self._remove(step.key)], False
-        if self._is_buried(step.key, step.version):
-            return [], False
+        # Late, or the key lives again and its versions began anew: only the database can tell. Until it does, what an
+        # own server function returned is shown.
+        buried = self._is_buried(step.key, step.version)
+        if buried and heard:
+            return [], True
         if step.row is None:
             assert step.part is not None, "neither row nor part is a delete"
             if entry is None or entry.scope != step.scope:
@@ -417,7 +423,7 @@ class Replica(Generic[T, K]):
         written = self._put(step.key, row, step.scope)
         if heard:
             self._entries[step.key].heard = step.tick
-        return [written], revived
+        return [written], revived or buried
 
     def _remember(self, step: _Step[T]) -> None:
         if not self._running:

@@ -212,7 +212,11 @@ class Settlements(Generic[T, K]):
                     if self._codec.key(row) != mutation.key:
                         deletes.append((mutation.key, self._codec.scope(mutation.original)))
                 puts.append(row)
-        self._feed.host.write(replica.confirm(puts, deletes))
+        confirmed = replica.confirm(puts, deletes)
+        self._feed.host.write(confirmed.writes)
+        if confirmed.incomplete:
+            for channel in dict.fromkeys(self._codec.scope(row) for row in puts):
+                self._feed.refetch(channel)
         for snapshot in snapshots.values():
             if snapshot is not None:
                 snapshot()
