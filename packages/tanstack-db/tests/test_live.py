@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -384,6 +386,19 @@ async def test_closing_the_client_stops_what_lingers(client: DbClient) -> None:
     await client.close()
     assert source.stops == 1
     assert not query.is_ready
+
+
+async def test_closing_the_client_stops_queries_that_read_queries_at_once(client: DbClient) -> None:
+    inner = live_query(table(client, ManualSource[Row, int](rows(1))), client=client)
+    outer = live_query(QueryBuilder().from_(inner), client=client)
+    assert outer.get() == rows(1)
+    read_by_outer = weakref.ref(inner._result)
+
+    await client.close()
+    del inner, outer
+    gc.collect()
+
+    assert read_by_outer() is None, "a timer keeps it"
 
 
 async def test_a_query_is_a_source_of_queries(client: DbClient) -> None:  # f.2 28

@@ -47,7 +47,8 @@ class _Results:
         return result
 
     def _close(self) -> None:
-        for result in list(self._results.values()):
+        # A query is older than those that read it. They go first, or it would wait for its timer once they let it go.
+        for result in reversed(list(self._results.values())):
             result.stop_if_unused()
 
 
