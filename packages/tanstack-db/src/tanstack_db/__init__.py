@@ -7,6 +7,7 @@ Layers, each using only those below it:
 ``_pipeline``          a query's stages; ``_plan`` decides what its sources are asked for, ``_changes`` what is told
 ``query``              `QueryBuilder`: what a query says, and how that becomes functions of rows
 ``ivm``                the operators: keyed deltas in, keyed deltas out
+``_actions``           `create_optimistic_action`: what to show and whom to tell, as one function
 ``_query_collection``  `query_collection_options`: rows that a function fetches; ``_fetching`` says when
 ``_direct``            writes below the optimistic rows
 ``_options``           recipes: `collection_options`, `local_only_collection_options`
@@ -21,6 +22,7 @@ Layers, each using only those below it:
 =====================  =================================================================================================
 """
 
+from ._actions import create_optimistic_action
 from ._client import (
     CollectionOptions,
     DbClient,
@@ -126,6 +128,7 @@ __all__ = [
     "count",
     "count_if",
     "create_collection",
+    "create_optimistic_action",
     "current_client",
     "current_transaction",
     "default_client",
