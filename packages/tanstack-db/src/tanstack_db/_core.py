@@ -105,6 +105,7 @@ class CollectionCore(Relation, Generic[T, K]):
             "subscribers:change": Listeners(),
         }
         self._events: list[CollectionEvent] = []
+        self._is_status_due = False
         self._life = Lifecycle(config.id, config.gc_time, self._expire, lambda: self._emit("status:change"))
         self._demands = Demands(self._schedule, client.report)
         self._context: SyncContext[T, K] | None = None
@@ -138,17 +139,21 @@ class CollectionCore(Relation, Generic[T, K]):
     def publish(self) -> None:
         """Phase 2: tell leases, subscribers and listeners."""
         errors: list[Exception] = []
-        # Leases first: a live query learns that it is ready before it publishes the rows of the same batch.
-        deliveries: list[Callable[[], None]] = [lease.tell for lease in self._leases]
+        deliveries: list[Callable[[], None]] = []
+        if self._is_status_due:
+            # Leases first: a live query learns that it is ready before it publishes the rows of the same batch.
+            self._is_status_due = False
+            deliveries += [lease.tell for lease in self._leases]
         deliveries += [subscription.deliver for subscription in self._subscriptions]
         for deliver in deliveries:
             try:
                 deliver()
             except Exception as error:  # noqa: BLE001 -- one subscriber's failure is not another's
                 errors.append(error)
-        events, self._events = self._events, []
-        for event in events:
-            errors += self._listeners[event.type].emit(event)
+        if self._events:
+            events, self._events = self._events, []
+            for event in events:
+                errors += self._listeners[event.type].emit(event)
         if errors:
             raise ExceptionGroup(f"subscribers of collection {self.id!r} failed; the data stays applied", errors)
 
@@ -345,6 +350,8 @@ class CollectionCore(Relation, Generic[T, K]):
         self.client.scheduler.schedule(self)
 
     def _schedule(self) -> None:
+        """Something else than a row changed; most batches change only rows, and must not ask every lease."""
+        self._is_status_due = True
         with self.client.batch():
             self.client.scheduler.schedule(self)
 

@@ -144,6 +144,8 @@ class ChangeSubscription(Generic[T, K]):
 
     def deliver(self) -> None:
         """Phase 2: tell. Raises what the callback raises."""
+        if not self._pending:
+            return
         pending, self._pending = self._pending, []
         changes = [change for key, old, new in pending if (change := self._seen(key, old, new)) is not None]
         if changes and self.is_active:
