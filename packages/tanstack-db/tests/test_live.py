@@ -417,3 +417,21 @@ async def test_a_query_is_a_source_of_queries(client: DbClient) -> None:  # f.2 
     assert source.stops == 1
     outer.subscribe(lambda: None)
     assert outer.get() == rows(2, 3)
+
+
+async def test_a_query_that_outlives_its_client_leaves_no_timer() -> None:
+    client = DbClient()
+    some = client.build(local_only_collection_options(id="rows", get_key=key_of_row, initial_data=rows(1)))
+    query = live_query(lambda q: q.from_(some), client=client)
+    stop = query.subscribe(lambda: None)
+
+    await client.close()
+    stop()
+    query.close()
+
+    loop: Any = asyncio.get_running_loop()
+    assert [timer for timer in loop._scheduled if not timer.cancelled()] == []
+
+
+def key_of_row(row: dict[str, Any]) -> int:
+    return int(row["id"])

@@ -92,6 +92,18 @@ def test_a_value_that_no_channel_can_carry_is_refused() -> None:  # K4
         parameters().channel({"project_id": None})
 
 
+def test_a_value_of_another_type_than_query_fn_takes_is_refused() -> None:  # K4
+    """``5`` and ``"5"`` are one channel; loaded with the wrong one, its rows would be everybody's."""
+
+    def by_number(project_id: int) -> list[Any]:
+        return [project_id]
+
+    numbered = parameters(query_fn=by_number)
+    numbered.check({"project_id": 5})
+    with pytest.raises(ConfigurationError, match="project_id='5' is a str, and query_fn takes int"):
+        numbered.check({"project_id": "5"})
+
+
 def test_the_servers_gate_learns_namespace_and_names() -> None:
     def typed(project_id: UUID) -> tuple[str, dict[str, str]]:
         return ("todos", {"project_id": project_id.hex})

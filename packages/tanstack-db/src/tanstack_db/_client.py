@@ -104,6 +104,11 @@ class DbClient:
         self._is_closed = False
         self._block = _Block(self)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called. The default client is never closed for good."""
+        return self._is_closed
+
     # -- collections and services --------------------------------------------------------------------------------------
 
     def collection(self, collection: C, /) -> C:

@@ -105,6 +105,7 @@ class LiveResult(Relation):
         self._changes: list[Delta] = []
         self._is_due = False
         self._told: tuple[bool, Exception | None] = (False, None)
+        self._is_status_due = True
         self._shown = Shown(self._items)
         self._consumers = 0
         self._is_running = False
@@ -210,6 +211,9 @@ class LiveResult(Relation):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self._stop()
+            return
+        if self.client.is_closed:
+            self._stop()
         else:
             self._timer = loop.call_later(GC_TIME, self._stop)
 
@@ -228,7 +232,7 @@ class LiveResult(Relation):
     def _start(self) -> None:
         # One batch: what a source delivers at once is read when all of them have started.
         with self.client.batch():
-            self._is_running = True
+            self._is_running = self._is_status_due = True
             for relation, part in zip(self._relations, self._plan.sources, strict=True):
                 self._leases.append(relation.acquire(part.subset, self._status_changed))
             try:
@@ -241,7 +245,7 @@ class LiveResult(Relation):
     def _stop(self) -> None:
         self._stop_timer()
         self._shown.forget()
-        self._is_running = False
+        self._is_running, self._is_status_due = False, True
         self._unload()
         leases, self._leases = self._leases, []
         with self.client.batch():
@@ -262,7 +266,7 @@ class LiveResult(Relation):
         except Exception:
             self._unload()
             raise
-        self._pipeline, self._failure = pipeline, None
+        self._pipeline, self._failure, self._is_status_due = pipeline, None, True
         self._keys = ResultKeys() if self._plan.has_outer_rows else None
         rows = {key: row for key, _, row in loaded}
         deltas = [(key, old, rows.get(key)) for key, old in self._rows.items()]
@@ -282,7 +286,7 @@ class LiveResult(Relation):
         """A function of the application raised: keep the rows, and wait for the next change of any source."""
         self._shown.items()  # in their order, which only the pipeline knows
         self._unload()
-        self._failure = error
+        self._failure, self._is_status_due = error, True
         self._detach = [relation.attach(self._sink(index)) for index, relation in enumerate(self._relations)]
 
     def _sink(self, index: int) -> DeltaSink:
@@ -345,7 +349,7 @@ class LiveResult(Relation):
                 self._rows[key] = new
         self._changes += changed
         self._changes += moved
-        if changed:
+        if changed and self._sinks:
             for sink in list(self._sinks.values()):
                 sink(changed)
 
@@ -353,10 +357,14 @@ class LiveResult(Relation):
         """Phase 2: tell everybody, if there is something to tell."""
         self._is_due = False
         changes, self._changes = self._changes, []
-        status = (self.is_ready, self.error)
-        if not changes and status == self._told:
+        if self._is_status_due:
+            self._is_status_due = False
+            status = (self.is_ready, self.error)
+            if not changes and status == self._told:
+                return
+            self._told = status
+        elif not changes:
             return
-        self._told = status
         # Queries that read this one first: they learn of its status before they publish its rows.
         for lease in list(self._lent):
             lease.tell()
@@ -368,6 +376,7 @@ class LiveResult(Relation):
             raise ExceptionGroup(f"subscribers of the {self.id} failed; the data stays applied", errors)
 
     def _status_changed(self) -> None:
+        self._is_status_due = True
         # A result that has run and not yet published will see it when it does.
         if self._is_running and not self._is_due:
             with self.client.batch():

@@ -244,6 +244,7 @@ class RealtimeCollection(Collection[T, K], Generic[T, K, P]):
         scopes: dict[str, dict[str, Any]] = {}
         for values in product(*choices):
             params = dict(zip(columns, values, strict=True))
+            self._spec.parameters.check(params)
             scopes.setdefault(self._spec.parameters.channel(params), params)
         watcher = _Subset(self._feed, list(scopes), status)
         self._subsets[id(subset)] = (subset, watcher)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 from uuid import UUID
 
 from ._errors import ChannelError, ConfigurationError
@@ -75,6 +75,9 @@ class Parameters:
                         f"collection {id!r}: parameter {name!r} has no column {column!r} in its rows, which have "
                         f"{_listed(sorted(row_columns))}. Name the column with params={{{name!r}: '…'}}."
                     )
+        self._types: Mapping[str, type] = {
+            name: wanted for name, wanted in _annotations(query_fn).items() if wanted in (str, int, UUID)
+        }
         # Every row of a snapshot asks for its channel, and they are few. Typed, since 1 == True.
         self._cached = lru_cache(maxsize=1024, typed=True)(self._wire)
 
@@ -94,6 +97,22 @@ class Parameters:
     def _wire(self, *values: Any) -> str:
         named = dict(zip(self.columns, values, strict=True))
         return serialize_key((self._channel, named) if isinstance(self._channel, str) else self._channel(**named))
+
+    def check(self, values: Mapping[str, Any]) -> None:
+        """Refuse a value of another type than ``query_fn`` says that it takes.
+
+        ``5`` and ``"5"`` are one channel, so rows that were loaded with the wrong one would be everybody's.
+
+        Raises:
+            ConfigurationError: names the parameter, the value and the type.
+        """
+        for name, value in values.items():
+            wanted = self._types.get(name)
+            if wanted is not None and not isinstance(value, wanted):
+                raise ConfigurationError(
+                    f"collection {self._id!r}: {name}={value!r} is a {type(value).__name__}, and query_fn takes "
+                    f"{wanted.__name__}; compare the column with a {wanted.__name__}"
+                )
 
     def declared(self) -> tuple[str, frozenset[str]] | None:
         """Return namespace and parameter names of the channels, for the server's gate; None if only calls can tell."""
@@ -122,6 +141,13 @@ def _required(function: Callable[..., object], id: str, role: str) -> list[str]:
         if parameter.default is parameter.empty:
             names.append(parameter.name)
     return names
+
+
+def _annotations(function: Callable[..., object]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except Exception:  # noqa: BLE001 -- an annotation that cannot be evaluated here says nothing
+        return {}
 
 
 def _listed(names: Collection[str]) -> str:
