@@ -109,5 +109,6 @@ def told(deltas: Deltas, positions: Mapping[Any, int | None]) -> list[Change[Any
         for key, old, new in deltas
         if new is not None
     ]
-    rest.sort(key=lambda change: -1 if change.index is None else change.index)
+    if positions:
+        rest.sort(key=lambda change: -1 if change.index is None else change.index)
     return [*gone, *rest]

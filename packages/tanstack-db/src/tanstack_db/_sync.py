@@ -126,7 +126,7 @@ class SyncContext(Generic[T, K]):
             return
         if self._open is not None:
             raise self._broken("begin() inside an open transaction; commit() it first")
-        self._open = Commit()
+        self._open = Commit({})
 
     def insert(self, row: T, /) -> None:
         """Add a row.
@@ -134,9 +134,11 @@ class SyncContext(Generic[T, K]):
         Raises:
             DuplicateKeyError: there is another row with this key.
         """
-        if (commit := self._writing("insert")) is None:
+        # The way of every row that is synced: no call that can be spared.
+        if (commit := self._open or self._writing("insert")) is None:
             return
-        self._require_row(row)
+        if row is None:
+            self._require_row(row)
         key = self.collection._key(row)
         there = self._staged(commit, key)
         if there is not None and there != row:
@@ -157,9 +159,10 @@ class SyncContext(Generic[T, K]):
                 whole row as well.
             key: needed where `row` is a mapping that does not hold the key.
         """
-        if (commit := self._writing("update")) is None:
+        if (commit := self._open or self._writing("update")) is None:
             return
-        self._require_row(row)
+        if row is None:
+            self._require_row(row)
         whole, key = self._merged(commit, row, key)
         commit.rows[key] = whole
 
@@ -219,7 +222,8 @@ class SyncContext(Generic[T, K]):
                 key = collection._key(cast("T", row))
             except SchemaError as error:
                 raise self._broken("update() with a mapping that does not hold the key; pass key=") from error
-        if not isinstance(row, Mapping):
+        # The tuple finds a dict without asking the abstract class.
+        if not isinstance(row, (dict, Mapping)):
             return row, key
         values = cast("Mapping[str, Any]", row)
         old = self._staged(commit, key)

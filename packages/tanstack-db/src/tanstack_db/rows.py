@@ -90,6 +90,8 @@ def replace(row: T, values: Mapping[str, Any]) -> T:
     """
     if not values:
         return row
+    if type(row) is dict:
+        return cast("T", {**cast("dict[str, Any]", row), **values})
     try:
         return cast("T", _kind_of(row).replace(row, values))
     except SchemaError:
@@ -427,7 +429,7 @@ def _explained(error: Exception) -> str:
 def _check_types(values: Mapping[str, Any], cls: type) -> None:
     hints = _hints(cls)
     for name, value in values.items():
-        if name in hints and not _fits(value, hints[name]):
+        if name in hints and type(value) is not hints[name] and not _fits(value, hints[name]):
             hint: Any = hints[name]
             wanted = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
             raise SchemaError(f"{cls.__name__}.{name} is a {wanted}, not {value!r}")
