@@ -25,11 +25,11 @@ HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE.parent / "results" / "db.json"
 PEER: Final = HERE / "node_modules" / "@tanstack" / "db" / "package.json"
 
-ROUNDS: Final = 5
-BATCH_SECONDS: Final = 0.03
-WARM_SECONDS: Final = 0.25
-FIRST_SECONDS: Final = 2.0
-"""A first run is repeated up to five times, until the slower side has spent this long."""
+ROUNDS: Final = 4
+BATCH_SECONDS: Final = 0.02
+WARM_SECONDS: Final = 0.1
+FIRST_SECONDS: Final = 0.7
+"""A first run is repeated up to four times, until the slower side has spent this long."""
 
 Sample: TypeAlias = Callable[["Worker"], float]
 """Measures once; gives the figure in the unit of the case."""
@@ -163,8 +163,8 @@ class Bench:
         samples: list[list[float]] = [[], []]
         sizes: set[int] = set()
         spent = 0.0
-        for repeat in range(5):
-            is_last = repeat == 4 or spent >= FIRST_SECONDS
+        for repeat in range(4):
+            is_last = repeat == 3 or spent >= FIRST_SECONDS
             answers = [side.ask("first", keep=is_last) for side in sides]
             sizes |= {answer["size"] for answer in answers}
             for kept, answer in zip(samples, answers, strict=True):
