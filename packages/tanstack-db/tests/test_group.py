@@ -179,3 +179,13 @@ def test_the_work_of_a_change_does_not_grow_with_the_group(monkeypatch: pytest.M
         return reads
 
     assert cost(10) == cost(10_000) == 2
+
+
+def test_a_row_that_stays_in_its_group_touches_only_what_changed() -> None:
+    """Kills: comparing values without their types; taking back a null."""
+    stage = Group(by_first, [(AggregateCall("sum"), second), (AggregateCall("count"), None)], build, is_total=False)
+    stage.push([(1, None, ("a", 1)), (2, None, ("a", None))])
+
+    stage.push([(1, ("a", 1), ("a", 1.0))])
+    assert stage.push([(2, ("a", None), ("a", 4))])[0][2] == (("a",), (5.0, 2))
+    assert stage.push([(2, ("a", 4), ("a", None))])[0][2] == (("a",), (1.0, 2))

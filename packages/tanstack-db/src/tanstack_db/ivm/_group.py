@@ -81,17 +81,38 @@ class Group:
         """Take the deltas of one batch; see `Stage.push`."""
         touched: dict[Any, _Bucket] = {}
         for _, old, new in deltas:
-            if old is not None:
-                self._take(old, -1, touched)
-            if new is not None:
-                self._take(new, 1, touched)
+            if old is None:
+                self._take(new, self._keys(new), 1, touched)
+            elif new is None:
+                self._take(old, self._keys(old), -1, touched)
+            else:
+                self._change(old, new, touched)
         if self._is_total and not self._buckets:
             touched[()] = self._bucket((), ())
         return self._settle(touched.values())
 
-    def _take(self, row: Row, times: int, touched: dict[Any, _Bucket]) -> None:
-        values = self._keys(row)
-        name = tuple([hashable(value) for value in values])
+    def _change(self, old: Row, new: Row, touched: dict[Any, _Bucket]) -> None:
+        was, now = self._keys(old), self._keys(new)
+        name = _name(was)
+        if name != _name(now):
+            self._take(old, was, -1, touched)
+            self._take(new, now, 1, touched)
+            return
+        # Within its group a row matters only by the values that changed.
+        for place, reader in enumerate(self._readers):
+            if reader is None:
+                continue
+            before, after = reader(old), reader(new)
+            if before is after or (before == after and type(before) is type(after)):
+                continue
+            bucket = touched[name] = self._bucket(name, now)
+            if before is not None:
+                bucket.totals[place].remove(before)
+            if after is not None:
+                bucket.totals[place].add(after)
+
+    def _take(self, row: Row, values: tuple[Any, ...], times: int, touched: dict[Any, _Bucket]) -> None:
+        name = _name(values)
         bucket = touched.get(name)
         if bucket is None:
             bucket = touched[name] = self._bucket(name, values)
@@ -126,6 +147,10 @@ class Group:
             if old is None or old != bucket.out:
                 found.append((bucket.key, old, bucket.out))
         return found
+
+
+def _name(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple([hashable(value) for value in values])
 
 
 def _same(values: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
