@@ -84,8 +84,9 @@ class Pipeline:
         """Take the deltas of one batch, one sequence per source; return those of the result."""
         self.moved.clear()
         self.positions_before.clear()
-        deltas, *others = [item.push(part) for item, part in zip(self._inputs, inputs, strict=True)]
-        for join, other in zip(self._joins, others, strict=True):
+        deltas = self._inputs[0].push(inputs[0])
+        for index, join in enumerate(self._joins, 1):
+            other = self._inputs[index].push(inputs[index])
             if deltas or other:
                 deltas = join.push(deltas, other)
         for stage in self._before_order:
