@@ -8,6 +8,7 @@ Layers, each using only those below it:
 ``query``              `QueryBuilder`: what a query says, and how that becomes functions of rows
 ``ivm``                the operators: keyed deltas in, keyed deltas out
 ``_actions``           `create_optimistic_action`: what to show and whom to tell, as one function
+``_paced``             `create_paced_mutations`: shown at once, sent at a pace; ``_pacing`` says when
 ``_query_collection``  `query_collection_options`: rows that a function fetches; ``_fetching`` says when
 ``_direct``            writes below the optimistic rows
 ``_options``           recipes: `collection_options`, `local_only_collection_options`
@@ -59,6 +60,7 @@ from ._lifecycle import Status
 from ._live import LiveQuery, live_query
 from ._mutation import Mutation, MutationType
 from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
+from ._paced import PacedMutations, Strategy, create_paced_mutations, debounce, queue, throttle
 from ._query_collection import QueryCollection, QueryFn, query_collection_options
 from ._relation import Lease, LiveSource, LoadSubset, OrderTerm
 from ._snapshot import JoinRow, Rows
@@ -98,6 +100,7 @@ __all__ = [
     "One",
     "OpenParameterError",
     "OrderTerm",
+    "PacedMutations",
     "Persist",
     "Query",
     "QueryBuilder",
@@ -110,6 +113,7 @@ __all__ = [
     "Source",
     "SourceError",
     "Status",
+    "Strategy",
     "SubsetStatus",
     "SyncContext",
     "SyncContractError",
@@ -129,16 +133,20 @@ __all__ = [
     "count_if",
     "create_collection",
     "create_optimistic_action",
+    "create_paced_mutations",
     "current_client",
     "current_transaction",
+    "debounce",
     "default_client",
     "live_query",
     "local_only_collection_options",
     "max_",
     "min_",
     "query_collection_options",
+    "queue",
     "require_sessions",
     "sum_",
+    "throttle",
     "transact",
     "transaction",
 ]
