@@ -138,6 +138,8 @@ class CollectionCore(Relation, Generic[T, K]):
 
     def publish(self) -> None:
         """Phase 2: tell leases, subscribers and listeners."""
+        if not self._is_status_due and not self._subscriptions:
+            return
         errors: list[Exception] = []
         deliveries: list[Callable[[], None]] = []
         if self._is_status_due:

@@ -303,9 +303,9 @@ class LiveResult(Relation):
     def run(self) -> None:
         """Phase 1: bring the rows up to date and hand out how they changed."""
         self._is_due = True
-        inputs = [tuple(pending) for pending in self._pending]
-        if not any(inputs):
+        if not any(self._pending):
             return
+        inputs = [tuple(pending) for pending in self._pending]
         for pending in self._pending:
             pending.clear()
         try:
@@ -318,6 +318,8 @@ class LiveResult(Relation):
 
     def _push(self, pipeline: Pipeline, inputs: Sequence[Deltas]) -> None:
         deltas = pipeline.push(inputs)
+        if not deltas and not pipeline.moved:
+            return
         moved = [(key, row, row) for key in pipeline.moved for row in [self._row(key)]]
         before = pipeline.positions_before
         if self._keys is not None:
@@ -370,8 +372,10 @@ class LiveResult(Relation):
             lease.tell()
         errors: list[Exception] = []
         if changes and self._followers:
-            _tell(self._followers, errors, told(changes, self._positions([key for key, _, _ in changes])))
-        _tell(self._listeners, errors)
+            positions = self._positions([key for key, _, _ in changes]) if self._plan.is_ordered else {}
+            _tell(self._followers, errors, told(changes, positions))
+        if self._listeners:
+            _tell(self._listeners, errors)
         if errors:
             raise ExceptionGroup(f"subscribers of the {self.id} failed; the data stays applied", errors)
 

@@ -105,7 +105,7 @@ class Feeds(Generic[T, K]):
         start, self._start = self._start, {}
         if not start:
             return
-        self._late = []
+        self._late.clear()
         deltas = self._net(start)
         for feed in list(self._feeds.values()):
             own = feed.start
