@@ -373,6 +373,15 @@ async def test_a_coroutine_function_cannot_show_anything() -> None:
     with pytest.raises(UsageError, match="plain function"):
         create_paced_mutations(on_mutate=later, mutation_fn=Server().save, strategy=queue())
 
+    def sneaky(tx: Tx) -> object:
+        tx.update(knobs, "a", value=1)
+        return later(tx)
+
+    paced = create_paced_mutations(on_mutate=sneaky, mutation_fn=Server().save, strategy=queue())
+    with pytest.raises(UsageError, match="plain function"):
+        paced()
+    assert value() == 0
+
 
 def test_without_a_loop_nothing_is_changed() -> None:
     set_knob = Server().paced(debounce(1))

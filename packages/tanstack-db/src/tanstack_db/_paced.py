@@ -13,6 +13,7 @@ With ``leading`` the first call of a burst is committed at once; without ``trail
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from inspect import isawaitable, iscoroutine
 from typing import Any, Concatenate, Generic, ParamSpec
 
 from ._actions import require_plain
@@ -55,8 +56,18 @@ class PacedMutations(Generic[P]):
         require_loop("a paced mutation")
         client = current_client()
         pacer = self._pacers.get(client) or self._new_pacer(client)
+
+        def change(tx: Tx) -> None:
+            result = self._on_mutate(tx, *args, **kwargs)
+            if isawaitable(result):
+                if iscoroutine(result):
+                    result.close()
+                raise UsageError(
+                    "on_mutate returned a coroutine; it must be a plain function, and await in mutation_fn"
+                )
+
         with client.batch():
-            return pacer.call(lambda tx: self._on_mutate(tx, *args, **kwargs))
+            return pacer.call(change)
 
     def _new_pacer(self, client: DbClient) -> Pacer:
         def begin() -> PacedTx:
