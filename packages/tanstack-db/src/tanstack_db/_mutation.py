@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias
 from typing_extensions import TypeVar
 
 from . import rows as _rows
+from ._ids import new_id
 
 if TYPE_CHECKING:
     from ._collection import Collection
@@ -25,10 +25,6 @@ MutationType: TypeAlias = Literal["insert", "update", "delete"]
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -55,7 +51,7 @@ class Mutation(Generic[T]):
     collection: Collection[T, Any]
     changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    id: str = field(default_factory=_new_id)
+    id: str = field(default_factory=new_id)
     created_at: datetime = field(default_factory=_now)
     is_confirmed: bool = False
     _layer: Layer[T] | None = None

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Literal
-from uuid import uuid4
 
 from typing_extensions import TypeVar
 
 from . import rows as _rows
 from ._errors import DuplicateKeyError, KeyChangedError, TransactionError, UnknownKeyError, UsageError
+from ._ids import new_id
 from ._mutation import Mutation, MutationType
 from ._overlay import Layer
 from ._transaction import Persist, Transaction, TransactionState, set_current
@@ -38,7 +38,7 @@ class Work:
 
     def __init__(self, client: DbClient, *, optimistic: bool, metadata: Mapping[str, Any] | None) -> None:
         self.client = client
-        self.id = uuid4().hex
+        self.id = new_id()
         self.order = client.next_order()
         self.optimistic = optimistic
         self.metadata: Mapping[str, Any] = dict(metadata or {})
