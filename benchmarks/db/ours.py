@@ -158,15 +158,16 @@ class Side:
             self.todos.subscribe_changes(self.seen)
         return {"size": self.todos.size}
 
-    def first(self, *, keep: bool) -> Answer:
+    def first(self) -> Answer:
+        while self.queries:
+            self.queries.pop().close()
         gc.collect()
         began = now()
         query = live_query(self.query(), client=self.client)
         stop = query.subscribe(lambda: None)
         took = now() - began
         size = len(query.get())
-        if keep:
-            self.keep(query)
+        self.keep(query)
         stop()
         return {"ns": took, "size": size}
 

@@ -100,19 +100,16 @@ async function open({ scenario, n }) {
   return { size: state.todos.collection.size }
 }
 
-async function first({ keep }) {
+async function first() {
+  await state.queries.pop()?.cleanup()
   globalThis.gc()
   const began = now()
   const query = createLiveQueryCollection({ query: state.make(state.sources), startSync: true, gcTime: 0 })
   await query.preload()
   const took = now() - began
   const size = query.size
-  if (keep) {
-    query.subscribeChanges(seen)
-    state.queries.push(query)
-  } else {
-    await query.cleanup()
-  }
+  query.subscribeChanges(seen)
+  state.queries.push(query)
   return { ns: took, size }
 }
 

@@ -163,14 +163,13 @@ class Bench:
         samples: list[list[float]] = [[], []]
         sizes: set[int] = set()
         spent = 0.0
-        for repeat in range(4):
-            is_last = repeat == 3 or spent >= FIRST_SECONDS
-            answers = [side.ask("first", keep=is_last) for side in sides]
+        for _ in range(4):
+            answers = [side.ask("first") for side in sides]
             sizes |= {answer["size"] for answer in answers}
             for kept, answer in zip(samples, answers, strict=True):
                 kept.append(answer["ns"] / 1e6)
             spent += max(answer["ns"] for answer in answers) / 1e9
-            if is_last:
+            if spent >= FIRST_SECONDS:
                 break
         if len(sizes) > 1:
             raise SystemExit(f"the sides show different numbers of rows: {sizes}")
