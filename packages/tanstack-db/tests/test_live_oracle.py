@@ -617,9 +617,9 @@ def run(work: Callable[[], Any]) -> None:
 def test_live_queries_equal_an_evaluation_from_scratch(  # f.2 27-36, 40
     queries: list[tuple[Spec, int]], history: tuple[Step, list[Step]]
 ) -> None:
-    """Kills, among others: a condition tested below an outer join on the side that may be absent; the same rank for every
-    query; a binding taken from under an ``or``; null join keys that match; a window's moves left out; changes told
-    unsorted; a publication whenever a query ran; positions looked up by published instead of joined keys.
+    """Kills, among others: a condition tested below an outer join on the side that may be absent; the same rank for
+    every query; a binding taken from under an ``or``; null join keys that match; a window's moves left out; changes
+    told unsorted; a publication whenever a query ran; positions looked up by published instead of joined keys.
     """
     first, rest = history
     run(lambda: follow(queries, [first, *rest]))
