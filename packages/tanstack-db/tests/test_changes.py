@@ -36,6 +36,15 @@ def test_the_key_of_a_row_that_stands_for_another_is_not_given_twice() -> None:
     assert keys.joined((1, 9)) == (1, 8)
 
 
+def test_of_two_rows_that_a_full_join_leaves_alone_one_keeps_the_key() -> None:
+    keys = ResultKeys()
+    keys.translate([((1, 7), None, "both")])
+    parted = keys.translate([((1, 7), "both", None), ((1, None), None, "left"), ((None, 7), None, "right")])
+    assert parted == [((1, 7), "both", "left"), ((None, 7), None, "right")]
+    again = keys.translate([((1, None), "left", None), ((None, 7), "right", None), ((1, 7), None, "both")])
+    assert again == [((1, 7), "left", "both"), ((None, 7), "right", None)]
+
+
 def test_gaps_in_several_places_are_filled_one_by_one() -> None:
     keys = ResultKeys()
     keys.translate([((1, None, None), None, "a")])
@@ -45,9 +54,10 @@ def test_gaps_in_several_places_are_filled_one_by_one() -> None:
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 1), st.sets(st.integers(0, 3))), max_size=2), max_size=12))
 def test_published_changes_lead_from_result_to_result(history: list[list[tuple[int, set[int]]]]) -> None:
-    """Random matches of two left rows: keys stay unique, and the published deltas rebuild the published rows.
+    """Random matches in a full join of two left and four right rows: keys stay unique, and the published deltas rebuild
+    the published rows.
 
-    Kills: `_free` returning its argument; `_forget` keeping ``_joined``.
+    Kills: `_free` returning its argument; `_forget` keeping ``_joined``; two heirs of one key.
     """
     keys = ResultKeys()
     matches: dict[int, set[int]] = {}
@@ -55,7 +65,11 @@ def test_published_changes_lead_from_result_to_result(history: list[list[tuple[i
     before: dict[Any, Any] = {}
     for step in history:
         matches |= dict(step)
-        rows = {(left, right): (left, right) for left, found in matches.items() for right in found or [None]}
+        rows: dict[Any, Any] = {
+            (left, right): (left, right) for left, found in matches.items() for right in found or [None]
+        }
+        alone = set(range(4)).difference(*matches.values())
+        rows |= {(None, right): (None, right) for right in alone}
         deltas: list[Any] = [(key, row, None) for key, row in before.items() if key not in rows]
         deltas += [(key, None, row) for key, row in rows.items() if key not in before]
         published = keys.translate(deltas)

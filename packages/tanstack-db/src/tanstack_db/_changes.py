@@ -75,15 +75,23 @@ class ResultKeys:
 def _heirs(gone: Iterable[Any], came: Iterable[Any]) -> dict[Any, Any]:
     """Pair rows that came with rows that went: one has a match where the other has none, and it is the only one."""
     gone_keys, came_keys = list(gone), list(came)
-    filled = _only_matches(unmatched=gone_keys, matched=came_keys)
-    emptied = _only_matches(unmatched=came_keys, matched=gone_keys)
-    return {match: hollow for hollow, match in filled.items()} | emptied
+    pairs = [(match, hollow) for hollow, match in _only_matches(unmatched=gone_keys, matched=came_keys).items()]
+    pairs += _only_matches(unmatched=came_keys, matched=gone_keys).items()
+    heirs: dict[Any, Any] = {}
+    taken: set[Any] = set()
+    for heir, before in pairs:
+        # In a full join both sides of a pair may be left alone, or both may have been: one of them is the heir.
+        if heir not in heirs and before not in taken:
+            heirs[heir] = before
+            taken.add(before)
+    return heirs
 
 
 def _only_matches(unmatched: Sequence[Any], matched: Sequence[Any]) -> dict[Any, Any]:
     """Return for each key with gaps the key that fills them, if exactly one does."""
     hollow = {key for key in unmatched if None in key}
-    patterns = {tuple(part is None for part in key) for key in hollow}
+    # Sorted: rows that have what comes first in the query are preferred.
+    patterns = sorted({tuple(part is None for part in key) for key in hollow})
     fillers: dict[Any, list[Any]] = {}
     for key in matched:
         for pattern in patterns:
