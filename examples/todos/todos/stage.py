@@ -18,6 +18,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import httpx
+
+from .server.users import TOKENS
+
 __all__ = ["ClientProcess", "Item", "Picture", "Stage"]
 
 PATIENCE = 60.0
@@ -107,9 +111,7 @@ class Stage:
         self.server: asyncio.subprocess.Process | None = None
         self._folder = TemporaryDirectory(prefix="todos-demo-")
         self._readers: list[asyncio.Task[None]] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port: int = probe.getsockname()[1]
+        self._port = _free_port()
         self.url = f"http://127.0.0.1:{self._port}"
 
     @property
@@ -137,24 +139,40 @@ class Stage:
 
     async def start_server(self) -> None:
         """Start the server and wait until it answers."""
+        self.server = await self._serve(self._port)
+        self.changed()
+
+    async def write_elsewhere(self, text: str) -> None:
+        """Add a todo through another server on the same database: the clients' server knows nothing of it."""
+        port = _free_port()
+        server = await self._serve(port)
+        try:
+            headers = {"authorization": f"Bearer {TOKENS['ada']}"}
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as http:
+                answer = await http.post("/functions/todos/add_todo", json={"project_id": "demo", "text": text})
+                answer.raise_for_status()
+        finally:
+            server.kill()
+            await server.wait()
+
+    async def _serve(self, port: int) -> asyncio.subprocess.Process:
         database = Path(self._folder.name) / "todos.db"
-        self.server = await self._spawn(
-            *("-m", "uvicorn", "todos.server.app:app", "--port", str(self._port), "--log-level", "warning"),
+        server = await self._spawn(
+            *("-m", "uvicorn", "todos.server.app:app", "--port", str(port), "--log-level", "warning"),
             DATABASE_URL=f"sqlite+aiosqlite:///{database}",
         )
         async with asyncio.timeout(PATIENCE):
             while True:
                 try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
                 except OSError:
-                    if self.server.returncode is not None:
+                    if server.returncode is not None:
                         raise RuntimeError(f"the server did not start:\n{self.log.read_text()}") from None
                     await asyncio.sleep(0.05)
                 else:
                     writer.close()
                     await writer.wait_closed()
-                    break
-        self.changed()
+                    return server
 
     async def kill_server(self) -> None:
         """End the server as a crash would."""
@@ -181,3 +199,10 @@ class Stage:
                 cwd=home,
                 env={**os.environ, "PYTHONPATH": str(home), "PYTHONUNBUFFERED": "1", **environment},
             )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

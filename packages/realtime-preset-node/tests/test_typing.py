@@ -7,7 +7,7 @@ from typing import Any, assert_type
 
 from tanstack_db import DbClient
 from tanstack_realtime import Channel, RealtimeClient, create_realtime_client
-from tanstack_realtime.server import Permissions, Realtime, publish
+from tanstack_realtime.server import Permissions, Realtime
 
 
 def authorize(user_id: str, channel: Channel) -> Permissions:
@@ -18,10 +18,10 @@ def authorize(user_id: str, channel: Channel) -> Permissions:
             return Permissions()
 
 
-async def start_ai_stream(session_id: str) -> None:
+async def start_ai_stream(realtime: Realtime, session_id: str) -> None:
     """A server function: the server publishes what it streams."""
     for token in ("Hel", "lo"):
-        await publish(("ai-stream", {"session_id": session_id}), {"type": "token", "content": token})
+        await realtime.publish(("ai-stream", {"session_id": session_id}), {"type": "token", "content": token})
 
 
 async def test_client_publish_and_server_publish() -> None:  # P4, K2
@@ -35,7 +35,7 @@ async def test_client_publish_and_server_publish() -> None:  # P4, K2
             await typing.live()
             await stream.live()
             await client.publish(("chat:typing", {"room_id": 1}), {"is_typing": True})
-            await start_ai_stream("s")
+            await start_ai_stream(realtime, "s")
             await client.publish(("chat:typing", {"room_id": 1}), {"is_typing": False})
         await client.db.close()
 

@@ -44,6 +44,7 @@ async def test_it_shows_the_change_then_tells_the_server_with_the_same_arguments
         transaction = current_transaction()
         calls.append((key, by, transaction and transaction.mutations[0].modified))
 
+    await posts.preload()
     like = create_optimistic_action(on_mutate=show, mutation_fn=save, metadata={"from": "test"})
     client = DbClient()
     with client.activate():
