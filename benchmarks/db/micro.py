@@ -80,7 +80,7 @@ def grouped(*functions: Any) -> Any:
 def joined(kind: Any, side: str) -> Any:
     def make() -> Any:
         stage = Join(kind, match_on([read("group")]), match_on([read("id")]))
-        parents = [(n, None, {"id": n}) for n in range(10_000)]
+        parents: list[Delta] = [(n, None, {"id": n}) for n in range(10_000)]
 
         def load(deltas: Deltas) -> object:
             return stage.push(deltas, parents)
@@ -91,7 +91,7 @@ def joined(kind: Any, side: str) -> Any:
         def right(deltas: Deltas) -> object:
             # One parent with its ten rows.
             number = deltas[0][0] % 10_000
-            old: dict[str, Any] = parents[number][2]
+            old = parents[number][2]
             new = {"id": number, "rank": deltas[0][2]["rank"]}
             parents[number] = (number, None, new)
             return stage.push([], [(number, old, new)])
