@@ -90,7 +90,7 @@ def joined(kind: Any, side: str) -> Any:
 
         def right(deltas: Deltas) -> object:
             # One parent with its ten rows.
-            number = deltas[0][0] % 10_000
+            number: int = deltas[0][0] % 10_000
             old = parents[number][2]
             new = {"id": number, "rank": deltas[0][2]["rank"]}
             parents[number] = (number, None, new)
