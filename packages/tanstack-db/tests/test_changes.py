@@ -57,7 +57,7 @@ def test_published_changes_lead_from_result_to_result(history: list[list[tuple[i
     """Random matches in a full join of two left and four right rows: keys stay unique, and the published deltas rebuild
     the published rows.
 
-    Kills: `_free` returning its argument; `_forget` keeping ``_joined``; two heirs of one key.
+    Kills: `_free` returning its argument; two heirs of one key.
     """
     keys = ResultKeys()
     matches: dict[int, set[int]] = {}
