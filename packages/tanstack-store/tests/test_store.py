@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -58,6 +59,18 @@ def test_stop_is_immediate_and_idempotent() -> None:
     store.set_state(1)
 
     assert values == []
+
+
+async def asynchronous(_: int) -> None:
+    """Nobody would await it."""
+
+
+@pytest.mark.parametrize("callback", [asynchronous, None, 5])
+def test_what_nobody_could_call_or_await_is_refused(callback: Any) -> None:
+    store = Store(1)
+
+    with pytest.raises(TypeError, match="plain function"):
+        store.subscribe(callback)
 
 
 def test_the_same_callback_can_subscribe_twice() -> None:

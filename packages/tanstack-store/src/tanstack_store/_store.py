@@ -13,6 +13,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from inspect import iscoroutinefunction
 from typing import Any, Generic, cast
 
 from typing_extensions import TypeVar
@@ -115,7 +116,16 @@ class Readable(ABC, Generic[T]):
 
         Returns:
             The function that stops it: at once, also from within a delivery. Idempotent.
+
+        Raises:
+            TypeError: `callback` is no plain function.
         """
+        given = cast("object", callback)
+        if not callable(given) or iscoroutinefunction(given):
+            raise TypeError(
+                f"subscribe takes a plain function of the new value, not {given!r}: nobody would await a coroutine "
+                "function; let a plain function start a task instead"
+            )
         token = object()
         if not self._subscribers:
             self._told = self.get()
