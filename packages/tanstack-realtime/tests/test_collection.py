@@ -572,6 +572,64 @@ async def test_a_conflict_without_versions_is_settled_by_the_database() -> None:
         assert ada.texts == ["theirs"]
 
 
+async def test_an_answer_that_is_older_than_a_message_does_not_regress_the_row() -> None:  # Q11, Q18
+    world = World(versioned=True)
+    world.rows = {"1": todo("1", "one", version=1)}
+    async with screens(world, "ada") as [ada]:
+        ada.open("a")
+        await asyncio.sleep(1)
+        transaction = ada.todos.update("1", text="mine")
+        await settle()
+        theirs = {"id": "1", "project_id": "a", "text": "theirs", "version": 3}
+        world.provider.to(A, {"action": "update", "data": theirs})
+        await transaction.persisted()
+
+        assert ada.texts == ["theirs"]
+
+
+async def test_the_optimistic_row_stands_in_while_the_settling_fetch_fails() -> None:  # Q21, G6
+    world = World()
+    world.answers, world.server_keys = False, True
+    async with screens(world, "ada") as [ada]:
+        ada.open("a")
+        await asyncio.sleep(1)
+        world.read_failure = OSError("database is busy")
+        await ada.todos.insert(todo("temp", "milk")).persisted()
+        assert list(ada.todos.rows) == ["temp"]
+
+        world.read_failure = None
+        await asyncio.sleep(10)
+        assert list(ada.todos.rows) == ["server-temp"]
+
+
+async def test_what_waits_for_a_connection_is_published_as_soon_as_there_is_one() -> None:  # P1, Q4
+    world = World()
+    async with screens(world, "ada", "bob") as [ada, bob]:
+        ada.open("a")
+        bob.open("a")
+        await asyncio.sleep(1)
+        ada.client.disconnect()
+        await ada.todos.insert(todo("1", "one")).persisted()
+        # Long enough for the wait between two tries to be half a minute.
+        await asyncio.sleep(300.5)
+        assert bob.texts == []
+
+        ada.client.connect()
+        await ada.client.connected()
+        await asyncio.sleep(0.5)
+        assert bob.texts == ["one"]
+
+
+async def test_a_parameter_of_the_wrong_type_is_the_querys_error() -> None:  # K4
+    world = World()
+    async with screens(world, "ada") as [ada]:
+        wrong: Any = 5
+        lease = ada.open(wrong)
+
+        assert isinstance(lease.error, ConfigurationError)
+        assert world.reads == []
+
+
 async def test_a_row_of_another_scope_is_refused_counted_and_reported() -> None:  # Q19
     world = World()
     async with screens(world, "ada") as [ada]:
