@@ -12,9 +12,10 @@ from tanstack_db.testing import settle
 from tanstack_realtime._echo import EchoRegister
 from tanstack_realtime._envelope import RowMessage
 from tanstack_realtime._errors import ChannelDeniedError, MessageError
-from tanstack_realtime._feed import Feed, ScopeListener
+from tanstack_realtime._feed import Feed
 from tanstack_realtime._replica import Replica, Write
 from tanstack_realtime._scope import ScopeMachine
+from tanstack_realtime._scopes import ScopeListener
 from tanstack_realtime._transport import Inbound
 
 Row: TypeAlias = dict[str, Any]
@@ -52,7 +53,7 @@ class Screen:
         self.failure: Exception | None = None
         self.reads = 0
         self.errors: list[Exception] = []
-        self.listener: ScopeListener[Row, Any] | None = None
+        self.listener: ScopeListener | None = None
         self.commits = 0
         self.changes = 0
         self.echoes = EchoRegister[tuple[str, RowMessage]](origin=lambda: "me", time=lambda: 0.0)
@@ -71,7 +72,7 @@ class Screen:
             raise self.failure
         return snapshot
 
-    def subscribe(self, channel: str, listener: ScopeListener[Row, Any], /) -> Callable[[], None] | None:
+    def subscribe(self, channel: str, listener: ScopeListener, /) -> Callable[[], None] | None:
         self.listener = listener
         return lambda: setattr(self, "listener", None)
 

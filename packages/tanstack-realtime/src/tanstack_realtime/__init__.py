@@ -36,12 +36,13 @@ from ._errors import (
     RealtimeError,
     UnknownPresetError,
 )
-from ._feed import FeedStatistics, ScopeStatus
+from ._feed import FeedStatistics
 from ._http import Http, HttpResponse
 from ._keys import MAX_CHANNEL_LENGTH, Channel, ChannelLike, ChannelParam, parse_channel, serialize_key
 from ._lifecycle import Lifecycle, LifecycleEvent, LifecycleSource
 from ._options import Fetched, realtime_collection_options
 from ._presets import PRESET_API, ClientContext, Preset, installed_presets, load_preset
+from ._scopes import ScopeStatus
 from ._settings import EnvVar, Settings, read_environment, resolve_preset, resolve_settings
 from ._slot import ClientSlot, client_slot
 from ._state import RealtimeState, SubscriptionInfo

@@ -37,13 +37,14 @@ from ._codec import SchemaCodec
 from ._echo import EchoRegister
 from ._envelope import RowMessage
 from ._errors import ConfigurationError
-from ._feed import Feed, FeedStatistics, ScopeListener, ScopeStatus
+from ._feed import Feed, FeedStatistics
 from ._keys import parse_channel
 from ._outcome import Outcome
 from ._parameters import Parameters
 from ._publisher import ClientWatch, Publisher
 from ._replica import Replica, Write
 from ._scope import ScopeMachine
+from ._scopes import ScopeListener, ScopeStatus
 from ._settlement import Settlements
 from ._slot import ClientSlot, client_slot
 
@@ -324,7 +325,7 @@ class _Host(Generic[T, K]):
             )
         return [self._spec.codec.row(item) for item in cast("Iterable[object]", result)]
 
-    def subscribe(self, channel: str, listener: ScopeListener[T, K], /) -> Callable[[], None] | None:
+    def subscribe(self, channel: str, listener: ScopeListener, /) -> Callable[[], None] | None:
         client = self._slot.client
         return None if client is None else client.subscribe(parse_channel(channel), listener).unsubscribe
 
