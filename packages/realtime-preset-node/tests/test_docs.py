@@ -80,6 +80,8 @@ class Replay:
             self._incoming.put_nowait({"type": "websocket.receive", "text": text})
         elif published := re.fullmatch(r"A: publish (\S+) (.*)", line):
             await self.realtime.publish(published[1], json.loads(published[2]))
+        elif revoked := re.fullmatch(r"A: revoke (\S+)(?: (\S+))?", line):
+            await self.realtime.revoke(revoked[1], revoked[2])
         else:
             assert line.startswith("S: "), line
             assert self.sent, f"nothing was sent where the page has {line}"

@@ -227,6 +227,31 @@ async def test_closing_a_link_tells_the_sink_nothing() -> None:
     assert waiting.exception() is None or isinstance(waiting.exception(), ConnectionLostError)
 
 
+async def test_revoking_ends_a_channel_or_every_connection_of_the_user() -> None:  # A5, S20
+    realtime = make()
+    (alice, to_alice), (bob, to_bob) = await connect(realtime, "alice"), await connect(realtime, "bob")
+    for link in (alice, bob):
+        await link.subscribe("news", since=None)
+    await realtime.revoke("alice", ("news", {}))
+    await realtime.publish(("news", {}), 1)
+    await settle()
+    assert (to_alice.messages, to_alice.revocations) == ([], [("news", "revoked")])
+    assert [message.data for _, message in to_bob.messages] == [1]
+    await realtime.revoke("alice")
+    await settle()
+    assert [(end.code, end.reason, end.retry) for end in to_alice.ends] == [
+        (CloseCode.UNAUTHENTICATED, "access was revoked", False)
+    ]
+    assert to_bob.ends == []
+    await alice.close()
+    await bob.close()
+
+
+async def test_a_process_without_clients_cannot_revoke() -> None:
+    with pytest.raises(ConfigurationError, match="in the web server"):
+        await make().revoke("alice")
+
+
 async def test_a_lease_that_ends_is_told_to_the_client() -> None:  # A5, S20
     member = True
 

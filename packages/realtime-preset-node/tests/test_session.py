@@ -393,6 +393,51 @@ def test_an_expired_grant_is_asked_again_and_ends_when_denied() -> None:  # A5
     assert h.out.take() == []
 
 
+def test_revoked_access_ends_at_once() -> None:  # A5, S20
+    h = Harness().open()
+    h.subscribe("a")
+    h.session.revoke("u2", "a", h.now)
+    h.session.revoke("u1", "b", h.now)
+    assert h.out.take() == []
+    h.session.revoke("u1", "a", h.now)
+    assert h.out.take() == [{"type": "revoked", "channel": "a", "code": "revoked", "reason": "access was revoked"}]
+    h.hub.publish("a", "1", None, h.now)
+    assert h.out.take() == []
+    h.session.revoke("u2", None, h.now)
+    assert h.session.closing is None
+    h.session.revoke("u1", None, h.now)
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.UNAUTHENTICATED
+
+
+def test_a_decision_from_before_the_revocation_does_not_count() -> None:  # A5
+    h = Harness().open()
+    h.send(type="subscribe", id=1, channel="a")
+    h.send(type="publish", id=2, channel="a", data=1)
+    assert h.operation() == AdmitSubscribe("u1", "a")
+    h.session.revoke("u1", "a", h.now)
+    assert h.complete((parse_channel("a"), GRANTED)) == []
+    assert h.operation() == AdmitSubscribe("u1", "a")  # asked again, and still before what came after it
+    assert [frame["code"] for frame in h.complete(DENIED)] == ["denied"]
+    assert h.operation() == AdmitPublish("u1", "a", 1)
+    h.session.revoke("u1", "a", h.now)
+    assert h.complete(publication("a", 1)) == []
+    assert h.operation() == AdmitPublish("u1", "a", 1)
+
+
+def test_an_identity_from_before_the_revocation_does_not_count() -> None:  # A5
+    h = Harness()
+    h.send(type="hello", versions=[1], token="t")
+    assert h.operation() == Authenticate("t")
+    h.session.revoke("u1", None, h.now)
+    assert h.complete("u1") == []
+    assert h.watcher.events == []
+    assert h.operation() == Authenticate("t")
+    h.complete(AuthenticationError("x", reason="not signed in"))
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.UNAUTHENTICATED
+
+
 def test_a_database_that_is_away_does_not_revoke_at_once_but_in_the_end() -> None:  # A5, S17
     h = Harness(recheck=5.0).open()
     h.subscribe("a", Permissions(subscribe=True, expires_in=20))

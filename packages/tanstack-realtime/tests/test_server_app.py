@@ -47,6 +47,9 @@ class FakeServer:
             raise self.failure
         self.published.append(publication)
 
+    async def revoke(self, user_id: str, channel: Channel | None, /) -> None:
+        self.events.append(f"revoke {user_id} {channel and channel.raw}")
+
     async def startup(self) -> None:
         self.events.append("startup")
 
@@ -392,3 +395,15 @@ async def test_an_on_error_that_raises_is_logged(caplog: pytest.LogCaptureFixtur
         assert (await http.post("/publish", json=MESSAGE)).status_code == 503
     assert "user table" in caplog.text
     assert "no disk" in caplog.text
+
+
+async def test_revoking_reaches_the_preset_with_a_canonical_channel() -> None:  # A5
+    realtime, server = make()
+    await realtime.revoke("u1", ("todos", {"project_id": 1}))
+    await realtime.revoke("u1", "todos:project_id=1")
+    await realtime.revoke("u1")
+    assert server.events == ["revoke u1 todos:project_id=1"] * 2 + ["revoke u1 None"]
+    with pytest.raises(ChannelError):
+        await realtime.revoke("u1", "todos:project_id=1&")
+    with pytest.raises(ConfigurationError, match="as a non-empty str"):
+        await realtime.revoke("")

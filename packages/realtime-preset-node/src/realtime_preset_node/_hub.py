@@ -183,6 +183,10 @@ class Hub:
         self._expire(now)
         self._observer.channel_emptied(channel)
 
+    def is_subscribed(self, subscriber: Subscriber, channel: str) -> bool:
+        """Tell whether a subscriber gets a channel's messages."""
+        return channel in self._channels_of.get(subscriber, ())
+
     def remove(self, subscriber: Subscriber, now: float) -> None:
         """Remove a subscriber from every channel."""
         for channel in sorted(self._channels_of.get(subscriber, ())):

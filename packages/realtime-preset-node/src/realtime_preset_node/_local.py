@@ -98,7 +98,7 @@ class _LocalSink:
     def close(self, code: int, reason: str, /, *, discard: bool) -> None:
         """Close after what is pending, or with `discard` instead of it."""
         if self._closing is None:
-            self._closing = CloseReason(code, reason)
+            self._closing = CloseReason(code, reason, retry=not CloseCode.is_final(code))
             self._on_close(code)
         if discard:
             self._frames.clear()

@@ -103,6 +103,12 @@ class Peer:
             self._room.clear()
             await self._room.wait()
 
+    def revoke(self, user_id: str, channel: str | None) -> None:
+        """End a user's access to a channel, or with None to everything, if this is one of the user's connections."""
+        self.session.revoke(user_id, channel, self._loop.time())
+        if self.session.closing is not None:
+            self._finish(discard=True)
+
     def close(self, code: int, reason: str, *, discard: bool = False) -> None:
         """End the connection from this side. Nothing is delivered afterwards."""
         self.session.close(code, reason)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -68,7 +67,7 @@ class NodePreset:
             publish_over_link=True,
             native_presence=False,
             max_message_bytes=65_536,
-            revocation_delay=math.inf,
+            revocation_delay=0.0,
         )
 
     def create_transport(self, context: ClientContext, /) -> RealtimeTransport:

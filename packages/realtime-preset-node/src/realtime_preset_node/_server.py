@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
-from tanstack_realtime import AuthenticationError, ConfigurationError, PublishError
+from tanstack_realtime import AuthenticationError, Channel, ConfigurationError, PublishError
 from tanstack_realtime.server import Publication, ServerContext, connection_with_token
 
 from ._frames import SEPARATOR, CloseCode
@@ -113,6 +113,22 @@ class NodeServer:
             )
         self._bind()
         self._hub.publish(channel.raw, publication.text, publication.user_id, self._loop.time())
+
+    async def revoke(self, user_id: str, channel: Channel | None, /) -> None:
+        """End a user's access to a channel now, or with None to everything: the user's connections are closed.
+
+        Raises:
+            ConfigurationError: no client is served by this process or loop.
+        """
+        if self._loop is None:
+            raise ConfigurationError(
+                "revoke() was called in a process that serves no realtime client; call it in the web server, on the "
+                "instance that it mounts",
+                code="not_serving",
+            )
+        self._bind()
+        for peer in tuple(self._peers):
+            peer.revoke(user_id, None if channel is None else channel.raw)
 
     def local_transport(self, *, user_id: str) -> RealtimeTransport:
         """Return a transport for a client in this process."""

@@ -12,7 +12,8 @@ meets its outcome, however long `authorize` took. Only pings overtake: they ask 
 order. Replies and messages go to the outbox at once, in the order in which they become true.
 
     NEW ──hello──> AUTHENTICATING ──user──> OPEN
-     └──────────────────┴───────────────────┴──────> CLOSED
+     │ <──revoked──────┤                     │
+     └─────────────────┴─────────────────────┴─────> CLOSED
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class _State(enum.Enum):
 
 _NEXT: Final = {
     _State.NEW: {_State.AUTHENTICATING, _State.CLOSED},
-    _State.AUTHENTICATING: {_State.OPEN, _State.CLOSED},
+    _State.AUTHENTICATING: {_State.NEW, _State.OPEN, _State.CLOSED},
     _State.OPEN: {_State.CLOSED},
     _State.CLOSED: {_State.CLOSED},
 }
@@ -171,6 +172,8 @@ class Session:
         self._pinged = False
         self._inbox: deque[_Waiting] = deque()
         self._running: Hello | Subscribe | Publish | _Recheck | None = None
+        self._stale = False
+        """Whether access was revoked while the running operation was asked: its answer may be older than that."""
         self._leases: dict[str, _Lease] = {}
 
     # -- in ----------------------------------------------------------------------------------------------------------
@@ -208,7 +211,13 @@ class Session:
     def complete(self, outcome: Outcome, now: float) -> None:
         """Take the outcome of the operation that `next_operation` gave last."""
         request, self._running = self._running, None
+        stale, self._stale = self._stale, False
         if self.closing is not None:
+            return
+        if stale and request is not None:
+            self._inbox.appendleft(request)
+            if isinstance(request, Hello):
+                self._move(_State.NEW)
             return
         match request, outcome:
             case Hello(), str():
@@ -251,6 +260,22 @@ class Session:
             if now >= lease.expires:
                 lease.expires = float("inf")  # asked once; `complete` sets the next time
                 self._inbox.append(_Recheck(channel))
+
+    def revoke(self, user_id: str, channel: str | None, now: float) -> None:
+        """End a user's access to a channel, or with None to everything. Others are not concerned.
+
+        What the gate is asked about meanwhile is asked again: its answer could be from before.
+        """
+        if self.closing is not None or self.user_id not in (None, user_id):
+            return
+        self._stale |= self._running is not None
+        if self._state is not _State.OPEN:
+            return
+        if channel is None:
+            self.close(CloseCode.UNAUTHENTICATED, "access was revoked")
+        elif self._hub.is_subscribed(self._outbox, channel):
+            self._drop(channel, now)
+            self._send(revoked_frame(channel, "revoked", "access was revoked"))
 
     def close(self, code: int, reason: str) -> None:
         """Ask the shell to close the connection. The first reason stays."""

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from starlette.routing import Router
 
@@ -155,6 +155,29 @@ class Realtime:
         """
         parsed = parse_channel(channel if isinstance(channel, str) else serialize_key(channel))
         await self._deliver(self._gate.prepare(parsed, data, None))
+
+    async def revoke(self, user_id: str, channel: ChannelLike | str | None = None, /) -> None:
+        """End a user's access to one channel, or to everything, on every connection of the user.
+
+        It takes effect within the preset's `Capabilities.revocation_delay`: on the node preset before this returns.
+        `authorize` and `get_user` decide whether the user may come back, so change what they look at first, then call
+        this.
+
+        Args:
+            user_id: as `get_user` returns it.
+            channel: the channel whose subscriptions end; the client's state of it becomes ``denied``. None closes the
+                user's connections, and its clients do not come back before they call ``connect()`` again.
+
+        Raises:
+            ChannelError: not a channel.
+            ConfigurationError: this process cannot reach the clients.
+        """
+        if not isinstance(cast("object", user_id), str) or not user_id:
+            raise ConfigurationError(f"revoke({user_id!r}): pass the user's id as a non-empty str")
+        parsed = None
+        if channel is not None:
+            parsed = parse_channel(channel if isinstance(channel, str) else serialize_key(channel))
+        await self._server.revoke(user_id, parsed)
 
     def local_transport(self, *, user_id: str) -> RealtimeTransport:
         """Return a transport for a client in this very process, without sockets.

@@ -102,6 +102,16 @@ class ServerPreset(Protocol):
         """
         ...
 
+    async def revoke(self, user_id: str, channel: Channel | None, /) -> None:
+        """End a user's access to a channel, or with None to everything, within `Capabilities.revocation_delay`.
+
+        Where a decision of the gate is under way for the user, it must be asked again before it is acted on.
+
+        Raises:
+            PublishError: the provider could not be told; `retryable` tells whether trying again can help.
+        """
+        ...
+
     async def startup(self) -> None:
         """Learn that clients are served from this process and loop. Called before every request, so cheap."""
         ...
