@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tanstack_db._delta import Delta
 from tanstack_db.ivm import _sorted
+from tanstack_db.ivm._laws import apply, change
 from tanstack_db.ivm._order import Order
 from tanstack_db.ivm._sorted import SortedRows
 
@@ -19,10 +20,8 @@ def sort_key(key: int, row: tuple[int, str]) -> tuple[int, int]:
     return (row[0], key)
 
 
-batches = st.lists(
-    st.dictionaries(st.integers(0, 12), st.none() | st.tuples(st.integers(0, 5), st.sampled_from("xy")), max_size=5),
-    max_size=25,
-)
+batch = st.dictionaries(st.integers(0, 12), st.none() | st.tuples(st.integers(0, 5), st.sampled_from("xy")), max_size=5)
+batches = st.lists(batch, max_size=25)
 
 
 @given(batches, st.none() | st.integers(0, 5), st.integers(0, 4))
@@ -61,6 +60,59 @@ def test_the_window_is_what_sorting_and_slicing_gives_and_its_deltas_lead_there(
         assert shown == {key: rows[key] for key in expected}
         assert [order.index(key) for key in expected] == list(range(len(expected)))
         assert all(order.index(key) is None for key in range(13) if key not in expected)
+
+
+moves = st.none() | st.tuples(st.none() | st.integers(0, 12), st.integers(0, 12))
+
+
+@given(st.lists(st.tuples(moves, batch)))
+def test_a_moved_window_is_what_slicing_gives_and_is_reached_over_neighbours(
+    history: list[tuple[tuple[int | None, int] | None, dict[int, tuple[int, str] | None]]],
+) -> None:
+    """f.2 32. Kills: the ends found from the old offset; a batch that is lost where the window moves with it."""
+    order = Order(sort_key, limit=3)
+    limit: int | None = 3
+    offset = 0
+    rows: dict[int, tuple[int, str]] = {}
+    shown: dict[int, tuple[int, str]] = {}
+    for move, changes in history:
+        if move is not None:
+            limit, offset = move
+            order.move(limit=limit, offset=offset)
+        deltas = order.push(change(rows, changes))
+        apply(shown, deltas)
+        ordered = sorted(rows, key=lambda key: sort_key(key, rows[key]))
+        expected = ordered[offset:] if limit is None else ordered[offset : offset + limit]
+
+        assert list(order.row_keys()) == expected
+        assert shown == {key: rows[key] for key in expected}
+        assert [order.index(key) for key in expected] == list(range(len(expected)))
+
+
+def test_an_order_that_shows_everything_becomes_a_window_in_the_batch_that_moves_it() -> None:
+    order = Order(sort_key, limit=None)
+    rows: dict[int, tuple[int, str]] = {}
+    order.push(change(rows, {key: (key, "x") for key in range(5)}))
+
+    order.move(limit=2, offset=1)
+    deltas = order.push(change(rows, {0: None, 1: (9, "x"), 7: (0, "x")}))
+
+    assert sorted(deltas) == [(0, (0, "x"), None), (1, (1, "x"), None), (4, (4, "x"), None)]
+    assert list(order.row_keys()) == [2, 3]
+
+
+def test_a_window_is_moved_without_reading_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = Order(lambda key, row: (row,), limit=50, offset=100)
+    order.push([(number, None, number) for number in range(1000)])
+    monkeypatch.setattr(Order, "_rebuild", None)
+
+    for offset, limit, number in ((103, 50, 3), (60, 50, 43), (60, 90, 40), (600, 90, 90), (700, 10, 90)):
+        order.move(limit=limit, offset=offset)
+        assert len([key for key, old, _ in order.push(()) if old is None]) <= number
+        assert list(order.row_keys()) == list(range(offset, offset + limit))
+    for gone in (700, 709, 0, 999, 705):
+        assert len(order.push([(gone, gone, None)])) in (0, 2)
+    assert len(list(order.rows())) == 10
 
 
 def test_snapshots_do_not_change_and_share_what_did_not() -> None:

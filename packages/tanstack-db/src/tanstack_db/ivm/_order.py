@@ -1,19 +1,24 @@
 """Order and window: which rows a query shows when it is ordered and cut to ``limit`` and ``offset``.
 
-The window is remembered by the sort keys of its first and last row. Two comparisons tell that a change lies behind it
-and is nothing to show. Any other insert or remove lets at most one row in and one row out, and both are neighbours of
-the window's ends, so a change costs O(log n) however large the window and the offset are.
+A window is an interval of sort keys. A batch tells how many rows came and went before each of its ends, so the new ends
+are so many neighbours away from the old ones, and the rows between an old end and its new one are what comes in or goes
+out. The same holds when the window itself is moved. So both cost O(log n) for each row that changes or moves, however
+large the window and the offset are. Two comparisons tell that a change lies behind the window and is nothing to show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
-from .._delta import Delta, Deltas
-from ._sorted import Entry, SortedRows
+from .._delta import Deltas
+from ._order_index import OrderIndex, Steps
+from ._sorted import Entry, SortKey
 
 __all__ = ["Order"]
+
+_FEW: Final = 8
+"""So many neighbours are stepped over; for more it is cheaper to find the place by its position."""
 
 
 class Order:
@@ -25,173 +30,180 @@ class Order:
         offset: rows before it.
     """
 
-    def __init__(self, sort_key: Callable[[Any, Any], tuple[Any, ...]], *, limit: int | None, offset: int = 0) -> None:
-        self._sort_key = sort_key
+    def __init__(self, sort_key: Callable[[Any, Any], SortKey], *, limit: int | None, offset: int = 0) -> None:
+        self._index = OrderIndex(sort_key)
         self._limit = limit
         self._offset = offset
         self._is_window = limit is not None or offset > 0
-        self._all = SortedRows()
-        self._sorts: dict[Any, tuple[Any, ...]] = {}
-        self._first: tuple[Any, ...] | None = None
-        self._last: tuple[Any, ...] | None = None
+        self._target: tuple[int | None, int] | None = None
+        """Limit and offset that the next batch begins to show."""
+        self._first: SortKey | None = None
+        self._last: SortKey | None = None
         self._shown: dict[Any, Any] = {}
         """Rows in the window; not kept where the window is everything."""
-        self._before: dict[Any, Any] = {}
-        """What the rows that this batch touched in the window were before it; None for absent."""
-        self._chunks: Sequence[list[Any]] | None = None
 
     def push(self, deltas: Deltas) -> Deltas:
-        """Take the deltas of one batch; see `Stage.push`."""
-        self._chunks = None
-        if not self._sorts and all(old is None for _, old, _ in deltas):
-            return self._load(deltas)
-        if not self._is_window:
-            for delta in deltas:
-                self._move(*delta)
+        """Take the deltas of one batch; see `Stage.push`. After `move` it may be called without deltas."""
+        steps = self._index.push(deltas) if deltas else ()
+        if not self._is_window and self._target is None:
             return deltas
-        for delta in deltas:
-            self._move(*delta)
-        before, self._before = self._before, {}
-        shown = self._shown
-        return [(key, old, new) for key, old in before.items() if (new := shown.get(key)) is not old and new != old]
+        return self._follow(steps)
+
+    def move(self, *, limit: int | None, offset: int) -> None:
+        """Show another window, from the next `push` on."""
+        self._target = limit, offset
 
     def rows(self) -> Iterator[Any]:
         """Iterate over the rows of the window in order."""
         if not self._is_window:
-            return iter(self._all)
+            return iter(self._index.rows)
         if self._first is None or self._last is None:
             return iter(())
-        return self._all.between(self._first, self._last)
+        return self._index.rows.between(self._first, self._last)
 
     def row_keys(self) -> Iterator[Any]:
         """Iterate over the row keys of the window in order."""
         if not self._is_window:
-            return self._all.names()
+            return self._index.rows.names()
         if self._first is None or self._last is None:
             return iter(())
-        return self._all.names_between(self._first, self._last)
+        return self._index.rows.names_between(self._first, self._last)
 
     def chunks(self) -> Sequence[Sequence[Any]]:
         """Return the rows of the window in order, as chunks that never change."""
-        if self._chunks is None:
-            self._chunks = [list(self.rows())] if self._is_window else self._all.snapshot()
-        return self._chunks
+        return [list(self.rows())] if self._is_window else self._index.chunks()
 
     def index(self, key: Any) -> int | None:
         """Return a row's position in the window, or None if it is not inside."""
         if self._is_window and key not in self._shown:
             return None
-        sort = self._sorts.get(key)
-        if sort is None:
-            return None
-        position = self._all.index(sort)
-        return position - self._offset if self._is_window else position
+        position = self._index.index(key)
+        return None if position is None else position - self._offset
 
-    def _load(self, deltas: Deltas) -> Deltas:
-        sorts, sort_key = self._sorts, self._sort_key
-        entries: list[Entry] = []
-        for key, _, row in deltas:
-            sort = sorts[key] = sort_key(key, row)
-            entries.append((sort, key, row))
-        self._all.load(entries)
+    # -- the window ----------------------------------------------------------------------------------------------------
+
+    def _follow(self, steps: Steps) -> Deltas:
+        """Bring the window up to date; return how it changed."""
+        if self._target is None and self._is_behind(steps):
+            return ()
         if not self._is_window:
-            return deltas
-        found: list[Delta] = []
-        entry = self._all.at(self._offset) if self._limit != 0 else None
-        while entry is not None and (self._limit is None or len(found) < self._limit):
-            if self._first is None:
-                self._first = entry[0]
-            self._last = entry[0]
-            self._shown[entry[1]] = entry[2]
-            found.append((entry[1], None, entry[2]))
-            entry = self._all.after(entry[0])
-        return found
-
-    def _move(self, key: Any, old: Any, new: Any) -> None:
-        """Apply one change of a row. A row that keeps its place only changes its value."""
-        was = self._sorts.get(key)
-        now = None if new is None else self._sort_key(key, new)
-        if was == now:
-            if was is not None:
-                self._all.replace(was, new)
-                if key in self._shown:
-                    self._show(key, new)
-            return
-        if was is not None:
-            self._remove(key, was)
-        if now is not None:
-            self._insert(now, key, new)
-
-    def _insert(self, sort: tuple[Any, ...], key: Any, row: Any) -> None:
-        self._sorts[key] = sort
-        self._all.insert(sort, key, row)
-        if not self._is_window or self._limit == 0:
-            return
+            # Everything was shown until now.
+            self._shown = dict(zip(self._index.rows.names(), self._index.rows, strict=True))
+            for key, old, *_ in reversed(steps):
+                if old is None:
+                    del self._shown[key]
+                else:
+                    self._shown[key] = old
+            self._is_window = True
+        old_offset = self._offset
+        if self._target is not None:
+            (self._limit, self._offset), self._target = self._target, None
+        before: dict[Any, Any] = {}
         if self._first is None or self._last is None:
-            if len(self._all) > self._offset:
-                # Everything was before the window; now exactly one row is not.
-                entry = self._all.at(self._offset)
-                assert entry is not None, "there are more rows than the offset"
-                self._first = self._last = entry[0]
-                self._show(entry[1], entry[2])
-            return
-        if sort < self._first:
-            entering = self._all.before(self._first)
-            assert entering is not None, "at least the new row is before the window"
-            self._first = entering[0]
-            self._show(entering[1], entering[2])
-        elif sort < self._last:
-            self._show(key, row)
-        elif self._limit is None or len(self._shown) < self._limit:
-            self._last = sort
-            self._show(key, row)
-            return
+            self._rebuild(before)
         else:
-            return
-        if self._limit is not None and len(self._shown) > self._limit:
-            self._drop_last()
+            self._shift(steps, old_offset, self._first, self._last, before)
+            if len(self._shown) != self._size():
+                # Objects of an application may have an order that contradicts itself; then neighbours mean nothing.
+                self._rebuild(before)
+        shown = self._shown
+        return [(key, old, new) for key, old in before.items() if (new := shown.get(key)) is not old and new != old]
 
-    def _remove(self, key: Any, sort: tuple[Any, ...]) -> None:
-        if self._first is not None and self._last is not None and sort <= self._last:
-            if sort < self._first:
-                # The window moves up by one: its first row is now the last before it.
-                self._hide(self._all.entry(self._first)[1])
-                following = self._all.after(self._first)
-                self._first = None if following is None else following[0]
+    def _is_behind(self, steps: Steps) -> bool:
+        """Whether nothing of this is to be shown: the window is full, and all of it lies behind."""
+        if self._limit is None or len(self._shown) < self._limit:
+            return False
+        last = self._last
+        if last is None:
+            return True
+        for step in steps:
+            was, now = step[3], step[4]
+            if (was is not None and was <= last) or (now is not None and now <= last):
+                return False
+        return True
+
+    def _size(self) -> int:
+        following = max(0, len(self._index.rows) - self._offset)
+        return following if self._limit is None else min(self._limit, following)
+
+    def _rebuild(self, before: dict[Any, Any]) -> None:
+        """Show the window from scratch."""
+        for key, row in self._shown.items():
+            before.setdefault(key, row)
+        self._shown.clear()
+        rows = self._index.rows
+        size = self._size()
+        first = rows.at(self._offset) if size else None
+        last = rows.at(self._offset + size - 1) if size else None
+        self._first = self._last = None
+        if first is not None and last is not None:
+            self._first, self._last = first[0], last[0]
+            self._enter(first[0], last[0], before)
+
+    def _shift(
+        self, steps: Steps, old_offset: int, old_first: SortKey, old_last: SortKey, before: dict[Any, Any]
+    ) -> None:
+        """Find the new ends from the old ones, and show the difference."""
+        at_first, at_last = old_offset, old_offset + len(self._shown) - 1
+        for _, _, _, was, now in steps:
+            if was is not None:
+                at_first -= was < old_first
+                at_last -= was < old_last
+            if now is not None:
+                at_first += now < old_first
+                at_last += now < old_last
+        size = self._size()
+        first = self._find(old_first, at_first, self._offset) if size else None
+        last = self._find(old_last, at_last, self._offset + size - 1) if size else None
+        shown = self._shown
+        places = {step[0]: (step[2], step[4]) for step in steps}
+        for key, (row, now) in places.items():
+            before.setdefault(key, shown.get(key))
+            if now is not None and first is not None and last is not None and first[0] <= now <= last[0]:
+                shown[key] = row
             else:
-                self._hide(key)
-                if sort == self._first:
-                    following = self._all.after(sort)
-                    self._first = None if following is None else following[0]
-            self._refill(sort)
-        del self._sorts[key]
-        self._all.remove(sort)
-
-    def _refill(self, removed: tuple[Any, ...]) -> None:
-        """One row left the window, so the next one comes in, if there is one. Called before the removal."""
-        assert self._last is not None, "a row left"
-        entering = self._all.after(self._last)
-        if entering is not None:
-            self._last = entering[0]
-            self._show(entering[1], entering[2])
-        elif not self._shown:
+                shown.pop(key, None)
+        if first is None or last is None:
             self._first = self._last = None
-        elif removed == self._last:
-            previous = self._all.before(removed)
-            assert previous is not None, "the window has another row"
-            self._last = previous[0]
+            self._leave(old_first, old_last, before)
+            return
+        self._first, self._last = new_first, new_last = first[0], last[0]
+        rows = self._index.rows
+        if old_first < new_first and (end := rows.before(new_first)) is not None:
+            self._leave(old_first, min(end[0], old_last), before)
+        elif new_first < old_first and (end := rows.before(old_first)) is not None:
+            self._enter(new_first, min(end[0], new_last), before)
+        if new_last < old_last and (start := rows.after(new_last)) is not None:
+            self._leave(max(start[0], old_first), old_last, before)
+        elif old_last < new_last and (start := rows.after(old_last)) is not None:
+            self._enter(max(start[0], new_first), new_last, before)
 
-    def _drop_last(self) -> None:
-        assert self._last is not None, "the window is too full"
-        self._hide(self._all.entry(self._last)[1])
-        previous = self._all.before(self._last)
-        assert previous is not None, "the window has another row"
-        self._last = previous[0]
+    def _find(self, sort: SortKey, position: int, wanted: int) -> Entry | None:
+        """Return the entry at the position `wanted`, where `position` is how many rows are below `sort`."""
+        rows = self._index.rows
+        if abs(wanted - position) > _FEW:
+            return rows.at(wanted)
+        if wanted >= position:
+            entry = rows.get(sort) or rows.after(sort)
+            step = rows.after
+        else:
+            entry = rows.before(sort)
+            step = rows.before
+            position -= 1
+        for _ in range(abs(wanted - position)):
+            entry = None if entry is None else step(entry[0])
+        return entry
 
-    def _show(self, key: Any, row: Any) -> None:
-        self._before.setdefault(key, self._shown.get(key))
-        self._shown[key] = row
+    def _leave(self, first: SortKey, last: SortKey, before: dict[Any, Any]) -> None:
+        shown = self._shown
+        for key in self._index.rows.names_between(first, last):
+            row = shown.pop(key, None)
+            if row is not None:
+                before.setdefault(key, row)
 
-    def _hide(self, key: Any) -> None:
-        self._before.setdefault(key, self._shown.get(key))
-        del self._shown[key]
+    def _enter(self, first: SortKey, last: SortKey, before: dict[Any, Any]) -> None:
+        shown, rows = self._shown, self._index.rows
+        for key, row in zip(rows.names_between(first, last), rows.between(first, last), strict=True):
+            if key not in shown:
+                before.setdefault(key, None)
+                shown[key] = row

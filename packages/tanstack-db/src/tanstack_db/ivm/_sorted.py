@@ -10,14 +10,14 @@ larger ones make each insert move much. One ``list`` with `bisect.insort` costs 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final, TypeAlias
 
 from ._prefix import PrefixSums
 
-__all__ = ["Entry", "SortedRows"]
+__all__ = ["Entry", "SortKey", "SortedRows"]
 
 SortKey: TypeAlias = tuple[Any, ...]
 
@@ -170,11 +170,11 @@ class SortedRows:
         return chain.from_iterable(self._names)
 
     def between(self, first: SortKey, last: SortKey) -> Iterator[Any]:
-        """Iterate over the rows from one sort key to another, both included."""
+        """Iterate over the rows from one sort key to another, both included where they are there."""
         return self._slice(self._rows, first, last)
 
     def names_between(self, first: SortKey, last: SortKey) -> Iterator[Any]:
-        """Iterate over the row keys from one sort key to another, both included."""
+        """Iterate over the row keys from one sort key to another, both included where they are there."""
         return self._slice(self._names, first, last)
 
     def _slice(self, chunks: Sequence[list[Any]], first: SortKey, last: SortKey) -> Iterator[Any]:
@@ -182,7 +182,7 @@ class SortedRows:
         for chunk in range(start, min(stop + 1, len(self._sorts))):
             sorts = self._sorts[chunk]
             low = bisect_left(sorts, first) if chunk == start else 0
-            high = bisect_left(sorts, last) + 1 if chunk == stop else len(sorts)
+            high = bisect_right(sorts, last) if chunk == stop else len(sorts)
             yield from islice(chunks[chunk], low, high)
 
     def snapshot(self) -> Sequence[list[Any]]:
