@@ -18,7 +18,7 @@ The server half is `tanstack_realtime.server` and is imported by nothing here.
 """
 
 from ._client import GetToken, RealtimeClient
-from ._collection import CollectionScope, RealtimeCollection
+from ._collection import RealtimeCollection
 from ._connection import Timing
 from ._connection_events import StatusName
 from ._create import create_realtime_client
@@ -42,6 +42,7 @@ from ._keys import MAX_CHANNEL_LENGTH, Channel, ChannelLike, ChannelParam, parse
 from ._lifecycle import Lifecycle, LifecycleEvent, LifecycleSource
 from ._options import Fetched, realtime_collection_options
 from ._presets import PRESET_API, ClientContext, Preset, installed_presets, load_preset
+from ._scoped import CollectionScope, ScopedCollection
 from ._scopes import ScopeStatus
 from ._settings import EnvVar, Settings, read_environment, resolve_preset, resolve_settings
 from ._slot import ClientSlot, client_slot
@@ -105,6 +106,7 @@ __all__ = [
     "RealtimeState",
     "RealtimeTransport",
     "ScopeStatus",
+    "ScopedCollection",
     "Settings",
     "StatusName",
     "SubscribeAck",

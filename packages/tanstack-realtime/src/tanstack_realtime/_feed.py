@@ -107,8 +107,6 @@ class Feed(ScopeKeeper[RowScope], Generic[T, K]):
         make_machine: a fresh `ScopeMachine`.
     """
 
-    host: FeedHost[T, K]
-
     def __init__(
         self,
         *,
@@ -118,9 +116,15 @@ class Feed(ScopeKeeper[RowScope], Generic[T, K]):
         make_machine: Callable[[], ScopeMachine],
     ) -> None:
         super().__init__(host=host, make_machine=make_machine)
+        self._rows_host = host
         self.replica = replica
         self.statistics = FeedStatistics()
         self._echoes = echoes
+
+    @property
+    def host(self) -> FeedHost[T, K]:
+        """The collection."""
+        return self._rows_host
 
     def drop_rows(self, scope: RowScope) -> None:
         """Remove the rows of a scope that goes on."""

@@ -178,13 +178,18 @@ class ScopeKeeper(ABC, Generic[S]):
     """
 
     def __init__(self, *, host: ScopeHost, make_machine: Callable[[], ScopeMachine]) -> None:
-        self.host: ScopeHost = host
+        self._host = host
         self.context = copy_context()
         """Every fetch runs as the first one would: in the session that started the collection, not in whatever task
         happened to bring the reason."""
         self._make_machine = make_machine
         self._scopes: dict[str, S] = {}
         self._ending: set[S] = set()
+
+    @property
+    def host(self) -> ScopeHost:
+        """The collection."""
+        return self._host
 
     # -- use ---------------------------------------------------------------------------------------------------------
 
@@ -194,7 +199,7 @@ class ScopeKeeper(ABC, Generic[S]):
         if scope is None:
             scope = self._scopes[channel] = self._open(channel, params, self._make_machine())
         scope.watchers.add(watcher)
-        scope.take(scope.machine.retained(acknowledgement_expected=self.host.acknowledgement_expected))
+        scope.take(scope.machine.retained(acknowledgement_expected=self._host.acknowledgement_expected))
 
     def release(self, channel: str, watcher: Watcher) -> None:
         """`watcher` needs it no more; the last one starts the linger."""
