@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = "tanstack_realtime"
 DISTRIBUTION = "tanstack-realtime"
-PUBLIC_MODULES: set[str] = {"server"}
+PUBLIC_MODULES: set[str] = {"server", "testing"}
 FORBIDDEN = {
     "aiohttp",
     "anyio",
