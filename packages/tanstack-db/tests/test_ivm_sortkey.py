@@ -20,7 +20,7 @@ from tanstack_db.ivm._sorted import SortedRows
 from tanstack_db.ivm._sortkey import slots, slots_desc
 from tanstack_db.ivm._values import lt
 from tanstack_db.query._compile import sort_key
-from tanstack_db.query._ir import Call, Const, ExprIR, OrderIR, Ref
+from tanstack_db.query._ir import Call, Const, ExprIR, Nulls, OrderIR, Ref, RowFunction
 
 
 class Color(Enum):
@@ -110,6 +110,7 @@ def test_nan_is_above_every_number() -> None:
 
 
 A, B = Ref(0, ("a",)), Ref(0, ("b",))
+NULLS: list[Nulls] = ["first", "last"]
 
 
 def in_order(order: list[OrderIR], rows: dict[Any, Any]) -> list[Any]:
@@ -148,11 +149,13 @@ def test_rows_are_found_though_their_values_contradict_themselves() -> None:
         assert "seen" not in list(ordered)
 
 
-@given(st.lists(everything, max_size=8), st.booleans(), st.randoms(use_true_random=False))
-@example([{1, 2}, {3}, {1}], False, random.Random(1))
-def test_any_arrival_order_gives_the_same_order(values: list[Any], desc: bool, chance: random.Random) -> None:
+@given(st.lists(everything, max_size=8), st.booleans(), st.sampled_from(NULLS), st.randoms(use_true_random=False))
+@example([{1, 2}, {3}, {1}], False, "first", random.Random(1))
+def test_any_arrival_order_gives_the_same_order(
+    values: list[Any], desc: bool, nulls: Nulls, chance: random.Random
+) -> None:
     """f.2 30. Kills: sets compared, whose `<` is no order of all."""
-    by = sort_key([OrderIR(A, desc=desc)], sources=1, accessors=["item"])
+    by = sort_key([OrderIR(A, desc=desc, nulls=nulls)], sources=1, accessors=["item"])
     # A class whose `<` raises for some of its values has no such promise.
     rows = {key: {"a": value} for key, value in enumerate(values) if value != Version(None)}
     keys = list(rows)
@@ -173,6 +176,40 @@ def test_several_terms_each_with_its_direction() -> None:
 
     assert in_order([OrderIR(A), OrderIR(B, desc=True)], rows) == [5, 4, 2, 1, 3]
     assert in_order([OrderIR(A, desc=True), OrderIR(B)], rows) == [4, 5, 3, 1, 2]
+
+
+def test_nulls_come_last_in_both_directions_where_a_term_says_so() -> None:
+    rows = {1: {"a": None, "b": 1}, 2: {"a": 3}, 3: {"a": math.nan}, 4: {"a": "z"}, 5: {"a": [1]}, 6: {"b": 0}}
+
+    assert in_order([OrderIR(A, nulls="last"), OrderIR(B)], rows) == [2, 3, 5, 4, 6, 1]
+    assert in_order([OrderIR(A, desc=True, nulls="last"), OrderIR(B, nulls="last")], rows)[-2:] == [6, 1]
+    assert in_order([OrderIR(A, desc=True, nulls="last")], {1: {"a": None}, 2: {"a": 3}, 3: {"a": 4}}) == [3, 2, 1]
+
+
+def test_texts_that_differ_in_case_are_ties_where_case_is_ignored() -> None:
+    rows = {
+        1: {"a": "b"},
+        2: {"a": "A"},
+        3: {"a": "B"},
+        4: {"a": "a"},
+        5: {"a": 3},
+        6: {"a": "STRASSE"},
+        7: {"a": "straße"},
+    }
+
+    assert in_order([OrderIR(A)], rows) == [5, 2, 3, 6, 4, 1, 7]
+    assert in_order([OrderIR(A, collation="ignore_case")], rows) == [5, 2, 4, 1, 3, 6, 7]
+    assert in_order([OrderIR(A, collation="ignore_case"), OrderIR(A, desc=True)], rows) == [5, 4, 2, 1, 3, 7, 6]
+    assert in_order([OrderIR(A, desc=True, collation="ignore_case")], rows) == [5, 6, 7, 1, 3, 2, 4]
+
+
+def test_a_collation_of_the_application_is_asked_for_values_that_are_not_null() -> None:
+    rows = {1: {"a": "bbb"}, 2: {"a": None}, 3: {"a": "z"}, 4: {"a": "cc"}}
+
+    assert in_order([OrderIR(A, collation=RowFunction(len))], rows) == [2, 3, 4, 1]
+    assert in_order([OrderIR(A, desc=True, nulls="last", collation=RowFunction(len))], rows) == [1, 4, 3, 2]
+    with pytest.raises(TypeError, match="len"):
+        in_order([OrderIR(A, collation=RowFunction(len))], {1: {"a": 1}})
 
 
 def test_ties_are_broken_by_key_of_any_type() -> None:

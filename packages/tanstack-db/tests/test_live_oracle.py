@@ -54,6 +54,9 @@ KEYS = range(5)
 VALUES = (None, 0, 1, 2)
 
 
+Nulls: TypeAlias = Literal["first", "last"]
+NULLS: st.SearchStrategy[Nulls] = st.sampled_from(["first", "first", "last"])
+
 Output: TypeAlias = Literal["rows", "select", "groups", "total", "first", "totals"]
 
 
@@ -87,7 +90,7 @@ class Spec:
     kinds: tuple[Literal["left", "inner", "right", "full"], ...] = ()
     on: tuple[tuple[int, str, str], ...] = ()
     where: tuple[Cond, ...] = ()
-    order: tuple[tuple[int, str, bool], ...] = ()
+    order: tuple[tuple[int, str, bool, Nulls], ...] = ()
     limit: int | None = None
     offset: int = 0
     output: Output = "rows"
@@ -138,7 +141,7 @@ def specs(draw: st.DrawFn) -> Spec:
             for index in range(number - 1)
         ),
         tuple(draw(st.lists(conds(number), max_size=2))),
-        tuple(draw(st.lists(st.tuples(of_source, st.sampled_from(COLUMNS), st.booleans()), max_size=2))),
+        tuple(draw(st.lists(st.tuples(of_source, st.sampled_from(COLUMNS), st.booleans(), NULLS), max_size=2))),
         draw(st.sampled_from([None, 0, 1, 2, 3])) if is_cut else None,
         draw(st.sampled_from([0, 0, 1, 2])) if is_cut else 0,
         output,
@@ -254,8 +257,8 @@ def build(spec: Spec, tables: Sequence[Collection[Row, int]]) -> Any:
         query = join(on=equality(*spec.on[index]), **joined)
     for cond in spec.where:
         query = query.where(condition(cond))
-    for source, column, desc in spec.order:
-        query = query.order_by(columns([(source, column)]), desc=desc)
+    for source, column, desc, nulls in spec.order:
+        query = query.order_by(columns([(source, column)]), desc=desc, nulls=nulls)
     if spec.limit is not None:
         query = query.limit(spec.limit)
     if spec.offset:
@@ -311,8 +314,10 @@ def holds(cond: Cond, rows: Sequence[Row | None]) -> bool | None:
     return tests[cond.op]
 
 
-def part(value: Any, *, desc: bool = False) -> tuple[int, int]:
-    return (0, 0) if value is None else (1, -value if desc else value)
+def part(value: Any, *, desc: bool = False, nulls: Nulls = "first") -> tuple[int, int]:
+    if value is None:
+        return (0, 0) if nulls == "first" else (2, 0)
+    return (1, -value if desc else value)
 
 
 def naive_source(source: From, tables: Sequence[Mapping[int, Row]]) -> Keyed:
@@ -369,8 +374,11 @@ def naive(spec: Spec, tables: Sequence[Mapping[int, Row]]) -> Any:
 
     def sort_key(key: Any) -> tuple[Any, ...]:
         rows = found[key]
-        cells = [(None if rows[s] is None else rows[s][c], desc) for s, c, desc in spec.order]
-        return (*(part(cell, desc=desc) for cell, desc in cells), tuple(map(part, key)))
+        cells = [
+            part(None if (row := rows[s]) is None else row[c], desc=desc, nulls=nulls)
+            for s, c, desc, nulls in spec.order
+        ]
+        return (*cells, tuple(map(part, key)))
 
     ordered = sorted(found, key=sort_key)[spec.offset :]
     rows = [found[key] for key in (ordered if spec.limit is None else ordered[: spec.limit])]

@@ -11,7 +11,7 @@ from tanstack_db import LiveSource, LoadSubset, OpenParameterError, OrderTerm
 from tanstack_db._delta import DeltaSink
 from tanstack_db._plan import Plan, plan
 from tanstack_db._relation import Lease, Relation
-from tanstack_db.query._ir import Call, Const, ExprIR, JoinIR, JoinKind, OrderIR, QueryIR, Ref, SourceIR
+from tanstack_db.query._ir import Call, Const, ExprIR, JoinIR, JoinKind, OrderIR, QueryIR, Ref, RowFunction, SourceIR
 
 
 class Table(Relation):
@@ -162,8 +162,12 @@ def test_a_window_is_a_hint_where_it_can_be_cut_by_the_source() -> None:
     order = (OrderIR(Ref(0, ("a", "b")), desc=True),)
     whole = planned(Table("t"), order_by=order, limit=5, offset=10)
     assert whole.sources[0].subset == LoadSubset({}, None, (OrderTerm("a.b", desc=True),), 15)
+    options = planned(Table("t"), order_by=(OrderIR(Ref(0, ("a",)), nulls="last", collation="ignore_case"),), limit=5)
+    assert options.sources[0].subset.order_by == (OrderTerm("a", nulls="last", collation="ignore_case"),)
     computed = (OrderIR(Call("lower", (Ref(0, ("a",)),))),)
     assert planned(Table("t"), order_by=computed, limit=5).sources[0].subset == LoadSubset()
+    by_function = (OrderIR(Ref(0, ("a",)), collation=RowFunction(len)),)
+    assert planned(Table("t"), order_by=by_function, limit=5).sources[0].subset == LoadSubset()
     assert planned(Table("t"), Table("c"), order_by=order, limit=5).sources[0].subset == LoadSubset()
     # Loading by parameters, all rows of a scope come anyway, and equal demands are one load.
     by_parameter = planned(Table("t", "p"), where=(eq("p", 1), eq("q", 2)), order_by=order, limit=5)

@@ -290,6 +290,19 @@ def test_order_terms_add_up() -> None:
     )
 
 
+def test_order_terms_with_options_of_their_own() -> None:
+    query = (
+        q.from_(todos)
+        .order_by("text", "desc", nulls="last", collation="ignore_case")
+        .order_by(lambda t: (t.priority, t.size), nulls="last", collation=abs)
+    )
+    assert query.ir.order_by == (
+        OrderIR(Ref(0, ("text",)), desc=True, nulls="last", collation="ignore_case"),
+        OrderIR(Ref(0, ("priority",)), nulls="last", collation=RowFunction(abs)),
+        OrderIR(Ref(0, ("size",)), nulls="last", collation=RowFunction(abs)),
+    )
+
+
 def test_a_window() -> None:
     query = q.from_(todos).limit(9).offset(2).limit(5)
     assert (query.ir.limit, query.ir.offset) == (5, 2)

@@ -195,6 +195,10 @@ def test_the_forms_of_other_clauses() -> None:
             query.order_by(*arguments)
     with pytest.raises(QueryError, match="'asc' or 'desc', not 'up'"):
         query.order_by("text", "up")
+    with pytest.raises(QueryError, match="nulls come 'first' or 'last', not 'end'"):
+        query.order_by("text", nulls="end")
+    with pytest.raises(QueryError, match=r"'ignore_case' or a function of a value.*not 'nocase'"):
+        query.order_by("text", collation="nocase")
     for clause in (query.order_by, query.group_by):
         for wrong in NO_COLUMNS:
             with pytest.raises(QueryError, match=r"_by takes a column or a tuple of columns"):

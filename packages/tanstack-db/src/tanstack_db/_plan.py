@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, cast
 
 from ._errors import OpenParameterError
 from ._relation import LoadSubset, OrderTerm, Relation
-from .query._ir import Call, Const, ExprIR, Grouping, QueryIR, Ref, Totals, refs
+from .query._ir import Call, Const, ExprIR, Grouping, QueryIR, Ref, RowFunction, Totals, refs
 
 __all__ = ["Plan", "SourcePlan", "over_first", "plan"]
 
@@ -205,9 +205,9 @@ def _subset(
         return LoadSubset({column: bindings[column] for column in relation.partition.values()})
     condition = None if not where else where[0] if len(where) == 1 else Call("and", tuple(where))
     order = tuple(
-        OrderTerm(".".join(term.expr.path), term.desc)
+        OrderTerm(".".join(term.expr.path), term.desc, term.nulls, term.collation)
         for term in ir.order_by
-        if isinstance(term.expr, Ref) and term.expr.path
+        if isinstance(term.expr, Ref) and term.expr.path and not isinstance(term.collation, RowFunction)
     )
     if not is_whole or len(ir.sources) > 1 or len(order) < len(ir.order_by):
         return LoadSubset(bindings, condition)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
 
 from typing_extensions import TypeVar
 
@@ -31,10 +31,14 @@ class OrderTerm:
     Attributes:
         path: dotted column path.
         desc: whether larger values come first.
+        nulls: where nulls are, in either direction.
+        collation: ``"ignore_case"`` where texts that differ in case only are equal.
     """
 
     path: str
     desc: bool = False
+    nulls: Literal["first", "last"] = "first"
+    collation: Literal["ignore_case"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

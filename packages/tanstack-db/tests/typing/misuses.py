@@ -79,6 +79,8 @@ query.where(lambda t, c: t.done)  # error
 query.where("project_id", "==", "p")  # error
 query.where("project_id", "=")  # error
 query.order_by("project_id", "down")  # error
+query.order_by("project_id", nulls="end")  # error
+query.order_by(lambda t: t.priority, collation="nocase")  # error
 query.limit("3")  # error
 query.join(comments)  # error
 query.join("todos.id", "<", "comments.todo_id", comments=comments)  # error
@@ -103,6 +105,7 @@ query.find_one().where(lambda t: t.done)  # error
 query.group_by(lambda t: t.done).where(lambda t: t.done)  # error
 
 # and what must stay allowed
+query.order_by("project_id", "desc", nulls="last", collation=len).order_by(lambda t: t.id, collation="ignore_case")
 query.where(lambda t: t.done).where(lambda t: True).where(lambda t: col(t.completed_at).is_none())
 pairs.where(lambda t, c: col(c).is_none() & t.done)
 live_query(lambda q: q.from_(todos).where(lambda t: t.project_id == "p").find_one())

@@ -2,7 +2,8 @@
 
 A value becomes two slots of a flat tuple: the name of its group, then something that compares within the group. Values
 of different groups never meet, so nothing raises however mixed a column is. Null has the empty name: first in both
-directions. NaN has a name next to that of the numbers: above them, so last among them ascending, first descending.
+directions, or where a term wants it last a name above all others. NaN has a name next to that of the numbers: above
+them, so last among them ascending, first descending.
 
 Descending slots are inverted values: numbers are negated and texts become inverted bytes. A wrapper with an inverted
 ``<`` would work as well, at the price of a Python call per comparison.
@@ -20,13 +21,15 @@ from uuid import UUID
 
 from ._values import lt
 
-__all__ = ["NUMBER", "TEXT", "Slots", "slots", "slots_desc"]
+__all__ = ["NULL_LAST", "NUMBER", "TEXT", "Slots", "slots", "slots_desc"]
 
 Slots: TypeAlias = tuple[str, Any]
 """Group, then what compares within it."""
 
 TEXT: Final = "str"
 NUMBER: Final = "number"
+NULL_LAST: Final = "\U0010ffff"
+"""The group of null where it is to come last; no type can have this name."""
 
 _NULL: Final[Slots] = ("", 0)
 _NAN: Final[Slots] = ("number.nan", 0)

@@ -18,7 +18,7 @@ from .._snapshot import Rows
 from ._clauses import join_pairs, order_terms, totals, where_terms, window
 from ._expr import Expr
 from ._grouping import grouping
-from ._ir import ExprIR, JoinIR, JoinKind, QueryIR, RowFunction
+from ._ir import Collation, ExprIR, JoinIR, JoinKind, Nulls, QueryIR, RowFunction
 from ._sources import one_source, shapes_of, source_ir
 from ._trace import check_function, values
 
@@ -112,20 +112,49 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
         return self._with(replace(level, where=(*level.where, *where_terms(args, equals, level.sources))))
 
     @overload
-    def order_by(self, key: Callable[[*Ts], object], /, *, desc: bool = False) -> Self: ...
+    def order_by(
+        self,
+        key: Callable[[*Ts], object],
+        /,
+        *,
+        desc: bool = False,
+        nulls: Nulls = "first",
+        collation: Collation | Callable[[Any], object] | None = None,
+    ) -> Self: ...
     @overload
-    def order_by(self, path: str, direction: Literal["asc", "desc"] = "asc", /) -> Self: ...
-    def order_by(self, /, *args: Any, desc: bool = False) -> Self:
+    def order_by(
+        self,
+        path: str,
+        direction: Literal["asc", "desc"] = "asc",
+        /,
+        *,
+        nulls: Nulls = "first",
+        collation: Collation | Callable[[Any], object] | None = None,
+    ) -> Self: ...
+    def order_by(self, /, *args: Any, desc: bool = False, nulls: Any = "first", collation: Any = None) -> Self:
         """Order by a column, or by a tuple of columns; further calls order what is equal so far.
 
-        Nulls come first in both directions, and what is equal is ordered by the rows' keys.
+        Example:
+            >>> query.order_by(lambda t: (t.project_id, t.created_at), desc=True)
+            >>> query.order_by("project_id").order_by("due", "desc", nulls="last")
+            >>> query.order_by(lambda t: t.name, collation="ignore_case")
+
+        What is equal is ordered by the rows' keys. Texts compare by code point.
+
+        Args:
+            args: a lambda that gives columns; or a path, and ``"desc"`` for descending.
+            desc: whether larger values come first. It does not move nulls.
+            nulls: where nulls are, in either direction.
+            collation: what is compared instead of a value. ``"ignore_case"`` makes texts equal that differ in case
+                only. Else a function of a value that is not null, which must depend on nothing else: `locale.strxfrm`
+                for the order of a language.
 
         Raises:
-            QueryError: it is no column, or the direction is neither ``"asc"`` nor ``"desc"``.
+            QueryError: it is no column, or an option is none of the above.
             UnknownColumnError: a column that there is not.
         """
         level = self._level("order_by")
-        terms = order_terms(args, desc=desc, sources=level.sources)
+        terms = order_terms(args, desc=desc, nulls=nulls, collation=collation, sources=level.sources)
         return self._with(replace(level, order_by=(*level.order_by, *terms)))
 
     def limit(self, n: int, /) -> Self:

@@ -47,21 +47,32 @@ def where_terms(args: tuple[Any, ...], equals: Mapping[str, Any], sources: Seque
     )
 
 
-def order_terms(args: tuple[Any, ...], *, desc: bool, sources: Sequence[SourceIR]) -> tuple[OrderIR, ...]:
+def order_terms(
+    args: tuple[Any, ...], *, desc: bool, nulls: Any, collation: Any, sources: Sequence[SourceIR]
+) -> tuple[OrderIR, ...]:
     """Return the terms of an ``order_by``.
 
     Raises:
-        QueryError: it has none of the forms, or the columns cannot be traced.
+        QueryError: it has none of the forms, an option has another value, or the columns cannot be traced.
         UnknownColumnError: a column that there is not.
     """
+    if nulls not in ("first", "last"):
+        raise QueryError(f"nulls come 'first' or 'last', not {nulls!r}")
+    if callable(collation):
+        collation = RowFunction(collation)
+    elif collation not in (None, "ignore_case"):
+        raise QueryError(
+            f"the collation is 'ignore_case' or a function of a value, such as locale.strxfrm, not {collation!r}"
+        )
     if len(args) == 1 and callable(args[0]):
-        return tuple(OrderIR(expr, desc) for expr in values(args[0], shapes_of(sources), "order_by"))
+        exprs = values(args[0], shapes_of(sources), "order_by")
+        return tuple(OrderIR(expr, desc, nulls, collation) for expr in exprs)
     if len(args) not in (1, 2) or not isinstance(args[0], str):
         raise QueryError('order_by takes columns: order_by(lambda row: row.created_at), order_by("created_at", "desc")')
     direction = args[1] if len(args) == 2 else "desc" if desc else "asc"
     if direction not in ("asc", "desc"):
         raise QueryError(f"the direction is 'asc' or 'desc', not {direction!r}")
-    return (OrderIR(resolve(args[0], sources), direction == "desc"),)
+    return (OrderIR(resolve(args[0], sources), direction == "desc", nulls, collation),)
 
 
 def join_pairs(

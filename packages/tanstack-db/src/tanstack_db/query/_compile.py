@@ -20,10 +20,10 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from .._errors import QueryError
-from ..ivm._sortkey import NUMBER, TEXT, slots, slots_desc
+from ..ivm._sortkey import NULL_LAST, NUMBER, TEXT, slots, slots_desc
 from ..ivm._values import DATA_ERRORS
 from ._emit import Accessor, Emitter, TotalEmitter
-from ._ir import ExprIR, OrderIR
+from ._ir import Collation, ExprIR, Nulls, OrderIR, RowFunction
 
 __all__ = ["Accessor", "predicate", "sort_key", "value"]
 
@@ -61,22 +61,32 @@ def sort_key(
 ) -> Callable[[Any, Any], tuple[Any, ...]]:
     """Compile order terms into a function of a row's key and the row. Arguments as for `predicate`.
 
-    What it returns compares for any two rows of the query: nulls first in both directions, ties broken by key, values
-    of different types by type. See ``ivm._sortkey``.
+    What it returns compares for any two rows of the query: nulls at the end that the term says, ties broken by key,
+    values of different types by type. See ``ivm._sortkey``.
     """
 
     def write(emitter: Emitter) -> str:
         emitter.names.update(slots=slots, slots_desc=slots_desc)
-        reads = [f"a{i} = {emitter.value(term.expr)}" for i, term in enumerate(order)]
-        terms = [*((f"a{i}", term.desc) for i, term in enumerate(order)), ("key", False)]
-        tests = [_slots_text(name, i, desc=desc) for i, (name, desc) in enumerate(terms)]
-        result = ", ".join(f"g{i}, s{i}" for i in range(len(terms)))
-        return "\n        ".join([*reads, *tests, f"return ({result})"])
+        lines: list[str] = []
+        for i, term in enumerate(order):
+            lines.append(f"a{i} = {emitter.value(term.expr)}")
+            if term.collation is not None:
+                lines.append(_collated_text(f"a{i}", term.collation, emitter))
+        lines += [_slots_text(f"a{i}", i, desc=term.desc, nulls=term.nulls) for i, term in enumerate(order)]
+        lines.append(_slots_text("key", len(order)))
+        result = ", ".join(f"g{i}, s{i}" for i in range(len(order) + 1))
+        return "\n        ".join([*lines, f"return ({result})"])
 
     return _function("key, r", write, sources, accessors)
 
 
-def _slots_text(name: str, index: int, *, desc: bool) -> str:
+def _collated_text(name: str, collation: Collation | RowFunction, emitter: Emitter) -> str:
+    if isinstance(collation, RowFunction):
+        return f"if {name} is not None: {name} = {emitter.constant(collation.function)}({name})"
+    return f"if isinstance({name}, str): {name} = {name}.casefold()"
+
+
+def _slots_text(name: str, index: int, *, desc: bool = False, nulls: Nulls = "first") -> str:
     """The commonest types inline; `slots` knows all of them."""
     g, s = f"g{index}", f"s{index}"
     lines = [
@@ -84,6 +94,7 @@ def _slots_text(name: str, index: int, *, desc: bool) -> str:
         f"if c is int or c is float and {name} == {name}:",
         f"    {g} = {NUMBER!r}; {s} = {'-' if desc else ''}{name}",
         *([] if desc else ["elif c is str:", f"    {g} = {TEXT!r}; {s} = {name}"]),
+        *([] if nulls == "first" else [f"elif {name} is None:", f"    {g} = {NULL_LAST!r}; {s} = 0"]),
         "else:",
         f"    {g}, {s} = slots{'_desc' if desc else ''}({name})",
     ]

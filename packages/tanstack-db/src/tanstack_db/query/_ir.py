@@ -21,11 +21,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AggregateCall",
     "Call",
+    "Collation",
     "Const",
     "ExprIR",
     "Grouping",
     "JoinIR",
     "JoinKind",
+    "Nulls",
     "OrderIR",
     "Projection",
     "QueryIR",
@@ -162,12 +164,27 @@ class JoinIR:
     on: tuple[tuple[ExprIR, ExprIR], ...]
 
 
+Nulls: TypeAlias = Literal["first", "last"]
+
+Collation: TypeAlias = Literal["ignore_case"]
+"""``ignore_case``: texts that differ in case only are equal (`str.casefold`); other values are left as they are."""
+
+
 @dataclass(frozen=True, slots=True)
 class OrderIR:
-    """One order term. Nulls come first in both directions; ties are broken by key."""
+    """One order term; ties of all terms are broken by key.
+
+    Attributes:
+        expr: what is compared.
+        desc: whether larger values come first.
+        nulls: where nulls are, in either direction.
+        collation: what is compared instead of a value: by name, or a function of values that are not null.
+    """
 
     expr: ExprIR
     desc: bool = False
+    nulls: Nulls = "first"
+    collation: Collation | RowFunction | None = None
 
 
 @dataclass(frozen=True, slots=True)
