@@ -38,7 +38,7 @@ class Screen:
     def take(self, change: LogChange[Line, int]) -> None:
         assert not {row.id for row in change.rows} & set(change.removed)
         for key in change.removed:
-            del self.rows[key]
+            self.rows.pop(key, None)
         self.rows.update({row.id: row for row in change.rows})
 
     def event(self, *lines: Line | int) -> None:

@@ -40,7 +40,7 @@ class Placed(Protocol[In]):
 
 @dataclass(slots=True)
 class LogChange(Generic[T, K]):
-    """Rows that are new or other than before, and keys of rows that are gone."""
+    """Rows that are new or other than before, and keys of rows that are gone, some of which were perhaps never shown."""
 
     rows: list[T] = field(default_factory=list[T])
     removed: list[K] = field(default_factory=list[K])
