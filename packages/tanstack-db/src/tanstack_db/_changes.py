@@ -27,6 +27,13 @@ class ResultKeys:
         self._published: dict[Any, Any] = {}
         self._joined: dict[Any, Any] = {}
 
+    def copy(self) -> ResultKeys:
+        """Return one that goes on from here by itself."""
+        keys = ResultKeys()
+        keys._published.update(self._published)
+        keys._joined.update(self._joined)
+        return keys
+
     def published(self, joined: Any) -> Any:
         """Return the published key of a joined row."""
         return self._published.get(joined, joined)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, cast
 from weakref import WeakValueDictionary
@@ -16,10 +17,12 @@ from typing_extensions import TypeVar
 
 from ._client import current_client
 from ._errors import QueryError, UsageError
+from ._explain import Explanation
 from ._relation import LiveSource
 from ._result import Follower, LiveResult
 from ._subscription import require_callback
 from .query import QueryBuilder
+from .query._clauses import window
 from .query._sources import is_source
 
 if TYPE_CHECKING:
@@ -33,22 +36,36 @@ V = TypeVar("V")
 
 
 class _Results:
-    """The live results of one client, by query. What nobody refers to any more is forgotten."""
+    """The live results of one client. What nobody refers to any more is forgotten."""
 
     def __init__(self, client: DbClient) -> None:
         self._client = client
-        self._results: WeakValueDictionary[QueryIR, LiveResult] = WeakValueDictionary()
+        self._shared: WeakValueDictionary[QueryIR, LiveResult] = WeakValueDictionary()
+        self._all: WeakValueDictionary[int, LiveResult] = WeakValueDictionary()
+        self._made = 0
         client.on_close(self._close)
 
     def get(self, ir: QueryIR) -> LiveResult:
-        result = self._results.get(ir)
+        """Return the result that is shared by equal queries."""
+        result = self._shared.get(ir)
         if result is None:
-            result = self._results[ir] = LiveResult(ir, self._client)
+            result = self._shared[ir] = self.make(ir)
         return result
+
+    def make(self, ir: QueryIR) -> LiveResult:
+        """Return a result that is shared with nobody."""
+        self._made += 1
+        result = self._all[self._made] = LiveResult(ir, self._client)
+        return result
+
+    def take(self, result: LiveResult) -> None:
+        """Share a result no longer."""
+        if self._shared.get(result.ir) is result:
+            del self._shared[result.ir]
 
     def _close(self) -> None:
         # A query is older than those that read it. They go first, or it would wait for its timer once they let it go.
-        for result in reversed(list(self._results.values())):
+        for _, result in sorted(self._all.items(), reverse=True):
             result.stop_if_unused()
 
 
@@ -59,6 +76,41 @@ def open_query(ir: QueryIR, db: DbClient) -> LiveResult:
         QueryError: the query cannot be run; see `LiveResult`.
     """
     return db.service(_Results, _Results).get(ir)
+
+
+class _Subscription:
+    """What was begun through a handle: a callback on its result, which is another one once the window has moved.
+
+    Args:
+        begin: adds the callback to a result, and returns the function that removes it.
+    """
+
+    def __init__(self, begin: Callable[[LiveResult], Callable[[], None]]) -> None:
+        self._begin = begin
+        self._end: Callable[[], None] | None = None
+
+    def begin(self, result: LiveResult) -> None:
+        """Begin, or go over to another result."""
+        if self._end is not None:
+            self._end()
+        result.hold()
+        try:
+            stop = self._begin(result)
+        except BaseException:
+            result.release()
+            raise
+
+        def end() -> None:
+            stop()
+            result.release()
+
+        self._end = end
+
+    def end(self) -> None:
+        """End. Idempotent."""
+        end, self._end = self._end, None
+        if end is not None:
+            end()
 
 
 class LiveQuery(LiveSource[Out], Generic[Out]):
@@ -73,9 +125,11 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
 
     def __init__(self, ir: QueryIR, client: DbClient) -> None:
         self.client = client
-        self._ir = ir
         self._result = open_query(ir, client)
-        self._stops: dict[object, Callable[[], None]] = {}
+        self._result.handles.add(self)
+        self._is_own = False
+        self._subscriptions: dict[_Subscription, None] = {}
+        self._iterations: dict[asyncio.Event, None] = {}
         self._is_closed = False
 
     def __repr__(self) -> str:
@@ -83,8 +137,8 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
 
     @property
     def ir(self) -> QueryIR:
-        """What the query says."""
-        return self._ir
+        """What the query says, with the window that it shows now."""
+        return self._result.ir
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
@@ -112,6 +166,31 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
         It goes when the source recovers, or when the rows change to some that the function can handle.
         """
         return self._result.error
+
+    def explain(self, *, reset: bool = False) -> Explanation:
+        """Tell how the query is run, and what each of its operators has done. Starts the query as `get` does.
+
+        Nothing is counted until the first call. That one runs the query once more, beside the one that runs, and shows
+        the figures of this first run; later calls add what the changes since then have cost. Counting lasts until the
+        query stops.
+
+        Example:
+            >>> print(query.explain(reset=True))  # the first run
+            >>> todos.insert(todo)
+            >>> print(query.explain())  # what this one change has cost
+
+        Args:
+            reset: begin anew after this call, so that the next one shows only what happened since.
+
+        Returns:
+            Rows in, rows out and seconds of each operator; ``str()`` makes a table of it.
+        """
+        self._require_open()
+        self._result.hold()
+        try:
+            return Explanation(self._result.explain(reset=reset))
+        finally:
+            self._result.release()
 
     async def preload(self) -> None:
         """Start, and wait until it is ready.
@@ -141,7 +220,7 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
             The function that stops it: at once, also from within a call. Idempotent.
         """
         require_callback(callback, "subscribe")
-        return self._hold(lambda: self._result.listen(callback))
+        return self._hold(lambda result: result.listen(callback))
 
     def subscribe_changes(self, callback: Follower, /, *, include_initial_state: bool = False) -> Callable[[], None]:
         """Call `callback` with the changes of each batch, each row at most once.
@@ -160,10 +239,14 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
         """
         require_callback(callback, "subscribe_changes")
 
-        def begin() -> Callable[[], None]:
-            if include_initial_state and (rows := self._result.initial()):
+        is_initial = include_initial_state
+
+        def begin(result: LiveResult) -> Callable[[], None]:
+            nonlocal is_initial
+            if is_initial and (rows := result.initial()):
                 callback(rows)
-            return self._result.follow(callback)
+            is_initial = False
+            return result.follow(callback)
 
         return self._hold(begin)
 
@@ -174,7 +257,7 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
         """
         wake = asyncio.Event()
         stop = self.subscribe(wake.set)
-        self._stops[wake] = wake.set
+        self._iterations[wake] = None
         try:
             while not self._is_closed:
                 if self.is_ready or self.error is not None:
@@ -182,17 +265,64 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
                 await wake.wait()
                 wake.clear()
         finally:
-            self._stops.pop(wake, None)
+            self._iterations.pop(wake, None)
             stop()
+
+    # -- the window ----------------------------------------------------------------------------------------------------
+
+    def set_window(self, *, limit: int | None, offset: int = 0) -> None:
+        """Show other rows of the order. Told like any other change: once, and only rows that come or go.
+
+        The window belongs to this object. Other handles of an equal query keep theirs, while a query that reads this
+        object sees the rows that it shows. Costs O(log n) for each row that comes or goes.
+
+        Args:
+            limit: at most so many rows, or None for all.
+            offset: rows of the order to leave out before them.
+
+        Raises:
+            QueryError: the query has no order and no window, or is for one row; or no numbers of rows.
+        """
+        self._require_open()
+        if not self._result.is_ordered or self.ir.single:
+            raise QueryError("set_window needs a query of many rows with order_by, limit or offset")
+        limit, offset = None if limit is None else window("limit", limit), window("offset", offset)
+        if (limit, offset) == (self.ir.limit, self.ir.offset):
+            return
+        with self.client.batch():
+            if self._is_own:
+                self._result.move(limit=limit, offset=offset)
+            else:
+                self._own(limit=limit, offset=offset)
+
+    def _own(self, *, limit: int | None, offset: int) -> None:
+        """Share the result with no other handle; those who share it now keep it as it is."""
+        results = self.client.service(_Results, _Results)
+        self._is_own = True
+        shared = self._result
+        if len(shared.handles) == 1 and not shared.is_lent:
+            results.take(shared)
+            shared.move(limit=limit, offset=offset)
+            return
+        self._result = results.make(replace(shared.ir, limit=limit, offset=offset))
+        shared.handles.discard(self)
+        self._result.handles.add(self)
+        if shared.is_running and self._subscriptions:
+            self._result.start_from(shared)
+        for subscription in self._subscriptions:
+            subscription.begin(self._result)
 
     # -- life cycle ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """End every subscription and iteration that was begun through this object. Idempotent."""
         self._is_closed = True
-        for stop in list(self._stops.values()):
-            stop()
-        self._stops.clear()
+        self._result.handles.discard(self)
+        for subscription in list(self._subscriptions):
+            subscription.end()
+        self._subscriptions.clear()
+        for wake in self._iterations:
+            wake.set()
 
     async def __aenter__(self) -> Self:
         self.subscribe(_nothing)
@@ -203,22 +333,16 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
     ) -> None:
         self.close()
 
-    def _hold(self, begin: Callable[[], Callable[[], None]]) -> Callable[[], None]:
+    def _hold(self, begin: Callable[[LiveResult], Callable[[], None]]) -> Callable[[], None]:
         self._require_open()
-        self._result.hold()
-        try:
-            end = begin()
-        except BaseException:
-            self._result.release()
-            raise
-        token = object()
+        subscription = _Subscription(begin)
+        subscription.begin(self._result)
+        self._subscriptions[subscription] = None
 
         def stop() -> None:
-            if self._stops.pop(token, None) is not None:
-                end()
-                self._result.release()
+            self._subscriptions.pop(subscription, None)
+            subscription.end()
 
-        self._stops[token] = stop
         return stop
 
     def _require_open(self) -> None:
@@ -226,7 +350,13 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
             raise UsageError("this LiveQuery was closed; make another one with live_query(...)")
 
     def _open(self, db: DbClient) -> LiveResult:
-        return self._result if db is self.client else open_query(self._ir, db)
+        if db is not self.client:
+            return open_query(self.ir, db)
+        if self._result.is_ordered and not self.ir.single and not self._is_own:
+            # Who reads this object sees its window, wherever that is moved.
+            with self.client.batch():
+                self._own(limit=self.ir.limit, offset=self.ir.offset)
+        return self._result
 
 
 def live_query(

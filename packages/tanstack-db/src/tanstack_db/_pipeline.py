@@ -12,9 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
+from time import perf_counter
 from typing import Any, Final, is_typeddict
 
 from ._delta import Deltas, DeltaSink
+from ._meter import Meter, Step
 from ._plan import Plan, SourcePlan, over_first
 from ._relation import Relation
 from ._snapshot import join_row_type
@@ -28,7 +31,8 @@ from .ivm._stage import Stage
 from .ivm._totals import Totals
 from .query import _ir
 from .query._compile import Accessor, predicate, sort_key, value
-from .query._ir import ExprIR, Grouping, JoinIR, QueryIR, RowFunction
+from .query._ir import Call, ExprIR, Grouping, JoinIR, QueryIR, RowFunction
+from .query._text import aggregate_text, condition_text, expr_text, function_text, order_text
 
 __all__ = ["Pipeline"]
 
@@ -54,20 +58,53 @@ class Pipeline:
         self.moved: list[Any] = []
         self.positions_before: dict[Any, int | None] = {}
         accessors: list[Accessor] = [_accessor(relation) for relation in relations]
-        self._inputs = [_Input(*parts) for parts in zip(relations, plan.sources, accessors, strict=True)]
-        self._joins = [_join(join, accessors) for join in ir.joins]
-        self._before_order: list[Stage] = []
+        names = tuple(source.name for source in ir.sources)
+        self._inputs = [_Input(*parts) for parts in zip(names, relations, plan.sources, accessors, strict=True)]
+        self._joins: list[Step] = []
+        last = self._inputs[0].step
+        for join, other in zip(ir.joins, self._inputs[1:], strict=True):
+            last = _join(join, names, accessors, (last, other.step))
+            self._joins.append(last)
+        self._before_order: list[Step] = []
         if plan.where:
-            self._before_order.append(Filter(predicate(plan.where, sources=len(relations), accessors=accessors)))
+            keep = Filter(predicate(plan.where, sources=len(relations), accessors=accessors))
+            last = Step("where", lambda: condition_text(plan.where, names), keep.push, [last])
+            self._before_order.append(last)
         if len(relations) > 1 and not isinstance(ir.projection, RowFunction | Grouping):
-            self._before_order.append(Project(join_row_type(tuple(source.name for source in ir.sources))))
+            last = Step("rows", lambda: ", ".join(names), Project(join_row_type(names)).push, [last])
+            self._before_order.append(last)
         self._order: Order | None = None
         if ir.limit is not None or ir.offset or (ir.order_by and not isinstance(ir.projection, Grouping)):
             self._sort_key = sort_key(ir.order_by, sources=len(relations), accessors=accessors)
-            self._order = Order(self._sort_key, limit=ir.limit, offset=ir.offset)
+            self._order = order = Order(self._sort_key, limit=ir.limit, offset=ir.offset)
+            last = self._order_step = Step("order", lambda: self._order_text(ir), order.push, [last])
         self._projection = _projection(ir, accessors, self._order)
+        if self._projection is not None:
+            last = self._projection_step = Step(*_projection_text(ir, names), self._projection.push, [last])
+        self._last = last
         self._is_ordered = plan.is_ordered
+        self._window = ir.limit, ir.offset
+        self._is_moved = False
+        self._kept: list[Any] | None = None
+        """After a failure: the keys that are shown, in their order."""
         self._watches_positions = plan.is_ordered and (plan.has_outer_rows or self._projection is not None)
+
+    @property
+    def last(self) -> Step:
+        """The operator that gives the result."""
+        return self._last
+
+    def measure(self, meters: Sequence[Meter] | None = None) -> Sequence[Meter]:
+        """Count the work of every operator from now on. To be called once.
+
+        Args:
+            meters: those of another pipeline of the same query, to go on with.
+        """
+        steps = list(self._last.walk())
+        meters = [Meter() for _ in steps] if meters is None else meters
+        for step, meter in zip(steps, meters, strict=True):
+            step.measure(meter)
+        return meters
 
     def attach(self, index: int, sink: DeltaSink) -> Callable[[], None]:
         """Hand the deltas of one source to `sink`, those that can matter."""
@@ -80,10 +117,34 @@ class Pipeline:
             return self._projection.start()
         return deltas
 
+    def move(self, *, limit: int | None, offset: int) -> None:
+        """Show another window, from the next `push` on; that may then be one without deltas."""
+        assert self._order is not None, "only an ordered query has a window"
+        self._order.move(limit=limit, offset=offset)
+        self._window = limit, offset
+        self._is_moved = True
+
     def push(self, inputs: Sequence[Deltas]) -> Deltas:
         """Take the deltas of one batch, one sequence per source; return those of the result."""
         self.moved.clear()
         self.positions_before.clear()
+        deltas = self._joined(inputs)
+        is_moved, self._is_moved = self._is_moved, False
+        if self._order is not None and (deltas or is_moved):
+            deltas = self._ordered(self._order, deltas)
+        if self._projection is None or not deltas:
+            return deltas
+        try:
+            made = self._projection_step.push(deltas)
+        except Exception:
+            if self._order is not None:
+                self._kept = self._order_before(self._order, deltas)
+            raise
+        if self._is_ordered:
+            self._note_moves(deltas, made)
+        return made
+
+    def _joined(self, inputs: Sequence[Deltas]) -> Deltas:
         deltas = self._inputs[0].push(inputs[0])
         for index, join in enumerate(self._joins, 1):
             other = self._inputs[index].push(inputs[index])
@@ -93,29 +154,20 @@ class Pipeline:
             if not deltas:
                 return ()
             deltas = stage.push(deltas)
-        fed = deltas
-        if self._order is not None and deltas:
-            deltas = self._ordered(self._order, deltas)
-        if self._projection is None or not deltas:
-            return deltas
-        try:
-            made = self._projection.push(deltas)
-        except Exception:
-            if self._order is not None:
-                # The rows that are shown are still those from before, and so is their order to be.
-                self._order.push([(key, new, old) for key, old, new in fed])
-            raise
-        if self._is_ordered:
-            self._note_moves(deltas, made)
-        return made
+        return deltas
 
     def ordered(self, row: Callable[[Any], Any]) -> Sequence[Any] | None:
         """Return the result rows in order, or None where they have none. `row` gives the result row of a key."""
+        if self._projection is None and self._order is not None and self._is_ordered:
+            return list(chain.from_iterable(self._order.chunks()))
+        keys = self.ordered_keys()
+        return None if keys is None else [row(key) for key in keys]
+
+    def ordered_keys(self) -> Sequence[Any] | None:
+        """Return the keys of the result rows in order, or None where they have none."""
         if self._order is None or not self._is_ordered:
             return None
-        if self._projection is None:
-            return list(chain.from_iterable(self._order.chunks()))
-        return [row(key) for key in self._order.row_keys()]
+        return list(self._order.row_keys()) if self._kept is None else self._kept
 
     def positions(self, keys: Sequence[Any]) -> dict[Any, int | None]:
         """Return the indexes of rows in the result by key; None for a row that is not there. Empty without an order."""
@@ -130,7 +182,25 @@ class Pipeline:
     def _ordered(self, order: Order, deltas: Deltas) -> Deltas:
         if self._watches_positions:
             self.positions_before = self.positions([key for key, old, _ in deltas if old is not None])
-        return order.push(deltas)
+        return self._order_step.push(deltas)
+
+    def _order_text(self, ir: QueryIR) -> str:
+        limit, offset = self._window
+        parts = [f"by {order_text(ir.order_by, [source.name for source in ir.sources])}"]
+        parts += [] if limit is None else [f"limit {limit}"]
+        parts += [f"offset {offset}"] if offset else []
+        return ", ".join(parts)
+
+    def _order_before(self, order: Order, deltas: Deltas) -> list[Any]:
+        """Return the keys in the order before a batch that has failed: the rows that are shown are those from then."""
+        changed = {key for key, _, _ in deltas}
+        entries = [
+            (self._sort_key(key, row), key)
+            for key, row in zip(order.row_keys(), order.rows(), strict=True)
+            if key not in changed
+        ]
+        entries += [(self._sort_key(key, old), key) for key, old, _ in deltas if old is not None]
+        return [key for _, key in sorted(entries, key=itemgetter(0))]
 
     def _note_moves(self, deltas: Deltas, made: Deltas) -> None:
         told = {key for key, _, _ in made}
@@ -142,11 +212,15 @@ class Pipeline:
 class _Input:
     """One source: which of its rows and deltas come in."""
 
-    def __init__(self, relation: Relation, plan: SourcePlan, accessor: Accessor) -> None:
+    def __init__(self, name: str, relation: Relation, plan: SourcePlan, accessor: Accessor) -> None:
         self._relation = relation
         self._values = plan.values
         self._dispatch = None if plan.dispatch is None else EqualityDispatch.of(relation, plan.dispatch)
-        self._filter = Filter(predicate(plan.where, sources=1, accessors=[accessor])) if plan.where else None
+        self._read = Step("read", lambda: _source_text(name, plan), _as_they_are, reads=relation)
+        self.step = self._read
+        if plan.where:
+            keep = Filter(predicate(plan.where, sources=1, accessors=[accessor]))
+            self.step = Step("where", lambda: condition_text(plan.where, (name,)), keep.push, [self._read])
 
     def attach(self, sink: DeltaSink) -> Callable[[], None]:
         if self._dispatch is None:
@@ -154,18 +228,31 @@ class _Input:
         return self._dispatch.attach(self._values, sink)
 
     def initial(self) -> Deltas:
+        begin = perf_counter()
         pairs = self._relation.rows.items() if self._dispatch is None else self._dispatch.rows(self._values)
-        return [(key, None, row) for key, row in pairs]
+        deltas = [(key, None, row) for key, row in pairs]
+        if self._read.meter is not None:
+            self._read.meter.seconds += perf_counter() - begin
+        return deltas
 
     def push(self, deltas: Deltas) -> Deltas:
-        return deltas if self._filter is None or not deltas else self._filter.push(deltas)
+        if not deltas:
+            return deltas
+        if self._read.meter is not None:
+            self._read.push(deltas)
+        return deltas if self.step is self._read else self.step.push(deltas)
 
 
-def _join(join: JoinIR, accessors: Sequence[Accessor]) -> Join:
+def _join(join: JoinIR, names: Sequence[str], accessors: Sequence[Accessor], inputs: Sequence[Step]) -> Step:
     count, own = join.index, accessors[join.index]
     left = [value(expr, sources=count, accessors=accessors[:count]) for expr, _ in join.on]
     right = [value(over_first(expr), sources=1, accessors=[own]) for _, expr in join.on]
-    return Join(join.kind, match_on(left), match_on(right), left_arity=count)
+    made = Join(join.kind, match_on(left), match_on(right), left_arity=count)
+
+    def detail() -> str:
+        return condition_text([Call("eq", pair) for pair in join.on], names)
+
+    return Step(f"{join.kind} join", detail, made.push, inputs)
 
 
 def _projection(ir: QueryIR, accessors: Sequence[Accessor], order: Order | None) -> Stage | None:
@@ -188,6 +275,33 @@ def _projection(ir: QueryIR, accessors: Sequence[Accessor], order: Order | None)
         functions = [(name, total.function) for name, total in ir.projection.functions]
         return Totals(functions, None if order is None else order.rows)
     return None
+
+
+def _as_they_are(deltas: Deltas) -> Deltas:
+    return deltas
+
+
+def _source_text(name: str, plan: SourcePlan) -> str:
+    if plan.dispatch is None:
+        return name
+    return f"{name} by {plan.dispatch} in {', '.join(map(repr, plan.values))}"
+
+
+def _projection_text(ir: QueryIR, names: Sequence[str]) -> tuple[str, Callable[[], str]]:
+    projection = ir.projection
+    if isinstance(projection, RowFunction):
+        return "select", lambda: function_text(projection)
+    if isinstance(projection, Grouping):
+        calls = projection.calls
+        keys = projection.keys
+
+        def detail() -> str:
+            made = ", ".join(aggregate_text(call, names) for call in calls)
+            return f"{made} by {', '.join(expr_text(key, names) for key in keys)}" if keys else made
+
+        return "group" if keys else "aggregate", detail
+    assert isinstance(projection, _ir.Totals)
+    return "totals", lambda: ", ".join(name for name, _ in projection.functions)
 
 
 def _tuple_of(readers: Sequence[Callable[[Any], Any]]) -> Callable[[Any], tuple[Any, ...]]:

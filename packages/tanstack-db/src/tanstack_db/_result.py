@@ -12,14 +12,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakSet
 
 from typing_extensions import TypeVar
 
 from ._changes import ResultKeys, told
 from ._delta import Delta, Deltas, DeltaSink
 from ._errors import DbError, SourceError
+from ._explain import Operator, operator_of
+from ._meter import Meter
 from ._pipeline import Pipeline
 from ._plan import plan
 from ._relation import Lease, LoadSubset, Relation
@@ -28,6 +32,7 @@ from ._subscription import Change
 
 if TYPE_CHECKING:
     from ._client import DbClient
+    from ._live import LiveQuery
     from .query._ir import QueryIR
 
 __all__ = ["GC_TIME", "Follower", "Listener", "LiveResult"]
@@ -76,6 +81,10 @@ class LiveResult(Relation):
         ir: the query.
         client: whose collections it reads.
 
+    Attributes:
+        ir: the query, with the window that is shown.
+        handles: who shows it.
+
     Raises:
         OpenParameterError: a source that loads by parameters is not told all of them.
     """
@@ -90,12 +99,14 @@ class LiveResult(Relation):
         if len(self._relations) == 1 and ir.projection is None:
             self.columns, self.schema = self._relations[0].columns, self._relations[0].schema
         self.shared: dict[Hashable, Any] = {}
+        self.handles: WeakSet[LiveQuery[Any]] = WeakSet()
         self._rows: dict[Any, Any] = {}
         self._view: Mapping[Any, Any] = MappingProxyType(self._rows)
         self._keys: ResultKeys | None = None
         self._pipeline: Pipeline | None = None
         self._failure: Exception | None = None
         self._pending: list[list[Delta]] = [[] for _ in self._relations]
+        self._meters: Sequence[Meter] | None = None
         self._leases: list[Lease] = []
         self._detach: list[Callable[[], None]] = []
         self._sinks: dict[object, DeltaSink] = {}
@@ -104,6 +115,7 @@ class LiveResult(Relation):
         self._followers: dict[object, Follower] = {}
         self._changes: list[Delta] = []
         self._is_due = False
+        self._is_load_due = self._is_move_due = False
         self._told: tuple[bool, Exception | None] = (False, None)
         self._is_status_due = True
         self._shown = Shown(self._items)
@@ -151,6 +163,13 @@ class LiveResult(Relation):
         ordered = None if self._pipeline is None else self._pipeline.ordered(self._row)
         return tuple(self._rows.values()) if ordered is None else ordered
 
+    def ordered_keys(self) -> Sequence[Any]:
+        """Return the keys of the rows, in order where they have one."""
+        keys = None if self._pipeline is None else self._pipeline.ordered_keys()
+        if keys is None:
+            return list(self._rows)
+        return keys if self._keys is None else [self._keys.published(key) for key in keys]
+
     def _row(self, key: Any) -> Any:
         return self._rows[key if self._keys is None else self._keys.published(key)]
 
@@ -161,6 +180,40 @@ class LiveResult(Relation):
             return self._pipeline.positions(list(keys))
         found = self._pipeline.positions([self._keys.joined(key) for key in keys])
         return {self._keys.published(key): index for key, index in found.items()}
+
+    def explain(self, *, reset: bool = False) -> Operator:
+        """Return the last operator, with the work that it and those before it did; see `LiveQuery.explain`."""
+        if self._meters is None:
+            self._meters = self._measure_first_run()
+            if self._pipeline is not None:
+                self._pipeline.measure(self._meters)
+        pipeline = self._pipeline
+        if pipeline is None:
+            pipeline = Pipeline(self.ir, self._plan, self._relations)
+            pipeline.measure(self._meters)
+
+        def explained(relation: object) -> Operator | None:
+            return relation.explain(reset=reset) if isinstance(relation, LiveResult) else None
+
+        operator = operator_of(pipeline.last, explained)
+        if reset:
+            for meter in self._meters:
+                meter.reset()
+        return operator
+
+    def _measure_first_run(self) -> Sequence[Meter]:
+        """Run the query once more, beside the one that runs."""
+        pipeline = Pipeline(self.ir, self._plan, self._relations)
+        meters = pipeline.measure()
+        stops = [pipeline.attach(index, _nobody) for index in range(len(self._relations))]
+        try:
+            pipeline.load()
+        except Exception:  # noqa: BLE001 -- it is `error` already, and what was done until then is to be seen
+            return meters
+        finally:
+            for stop in stops:
+                stop()
+        return meters
 
     # -- who needs it --------------------------------------------------------------------------------------------------
 
@@ -232,15 +285,18 @@ class LiveResult(Relation):
     def _start(self) -> None:
         # One batch: what a source delivers at once is read when all of them have started.
         with self.client.batch():
-            self._is_running = self._is_status_due = True
-            for relation, part in zip(self._relations, self._plan.sources, strict=True):
-                self._leases.append(relation.acquire(part.subset, self._status_changed))
+            self._acquire()
             try:
                 self._load()
             except Exception as error:  # noqa: BLE001 -- it is the state of this query
                 self._fail(error)
             self._changes.clear()
         self._told = self.is_ready, self.error
+
+    def _acquire(self) -> None:
+        self._is_running = self._is_status_due = True
+        for relation, part in zip(self._relations, self._plan.sources, strict=True):
+            self._leases.append(relation.acquire(part.subset, self._status_changed))
 
     def _stop(self) -> None:
         self._stop_timer()
@@ -251,12 +307,16 @@ class LiveResult(Relation):
         with self.client.batch():
             for lease in leases:
                 lease.release()
-        self._failure = None
+        self._failure = self._meters = None
         self._rows.clear()
         self._changes.clear()
 
-    def _load(self) -> None:
-        """Build the pipeline from the sources' present rows, and show what it gives."""
+    def _load(self, shown: Sequence[Any] = ()) -> None:
+        """Build the pipeline from the sources' present rows, and show what it gives.
+
+        Args:
+            shown: the keys of the rows that are shown now, in their order, where that is known.
+        """
         self._unload()
         pipeline = Pipeline(self.ir, self._plan, self._relations)
         try:
@@ -266,13 +326,20 @@ class LiveResult(Relation):
         except Exception:
             self._unload()
             raise
+        if self._meters is not None:
+            pipeline.measure(self._meters)
         self._pipeline, self._failure, self._is_status_due = pipeline, None, True
-        self._keys = ResultKeys() if self._plan.has_outer_rows else None
         rows = {key: row for key, _, row in loaded}
-        deltas = [(key, old, rows.get(key)) for key, old in self._rows.items()]
-        deltas += [(key, None, row) for key, row in rows.items() if key not in self._rows]
-        # Where a row is that was there before is not known, so it comes as one that may have moved.
-        self._show(*_parted(deltas), before={})
+        if self._keys is not None and shown:
+            before = {self._keys.joined(key): row for key, row in self._rows.items()}
+            deltas = self._keys.translate(_difference(before, rows))
+        else:
+            self._keys = ResultKeys() if self._plan.has_outer_rows else None
+            deltas = _difference(self._rows, rows)
+        changed, same = _parted(deltas)
+        # Where a row was is not known, so it comes as one that may have moved; but not if all are as they were.
+        places = [place for place in self._positions(shown).values() if place is not None]
+        self._show(changed, () if shown and places == sorted(places) else same, before={})
 
     def _unload(self) -> None:
         self._pipeline = None
@@ -298,19 +365,61 @@ class LiveResult(Relation):
 
         return take
 
+    # -- the window ----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether its rows have positions, and so a window."""
+        return self._plan.is_ordered
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its rows are kept up to date."""
+        return self._is_running
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether other queries read it."""
+        return bool(self._lent)
+
+    def move(self, *, limit: int | None, offset: int) -> None:
+        """Show another window. Only for a result that is shared with nobody, inside a batch."""
+        self.ir = replace(self.ir, limit=limit, offset=offset)
+        self._plan = plan(self.ir, self._relations)
+        if self._is_running:
+            if self._pipeline is not None:
+                self._pipeline.move(limit=limit, offset=offset)
+            self._is_move_due = True
+            self.client.scheduler.schedule(self)
+
+    def start_from(self, other: LiveResult) -> None:
+        """Run in place of a result of the same query with another window, inside a batch.
+
+        What is told when the batch ends is how the rows differ from those of `other`.
+        """
+        self._rows.update({key: other.rows[key] for key in other.ordered_keys()})
+        self._keys = None if other._keys is None else other._keys.copy()
+        self._failure, self._told = other._failure, other._told
+        self._shown.keep(other._shown.items())
+        self._acquire()
+        self._is_load_due = True
+        self.client.scheduler.schedule(self)
+
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Phase 1: bring the rows up to date and hand out how they changed."""
         self._is_due = True
-        if not any(self._pending):
+        is_load_due, self._is_load_due = self._is_load_due, False
+        is_move_due, self._is_move_due = self._is_move_due, False
+        if not (is_load_due or is_move_due or any(self._pending)):
             return
         inputs = [tuple(pending) for pending in self._pending]
         for pending in self._pending:
             pending.clear()
         try:
             if self._pipeline is None:
-                self._load()
+                self._load(list(self._rows) if is_load_due else ())
             else:
                 self._push(self._pipeline, inputs)
         except Exception as error:  # noqa: BLE001 -- it is the state of this query, and other queries go on
@@ -385,6 +494,16 @@ class LiveResult(Relation):
         if self._is_running and not self._is_due:
             with self.client.batch():
                 self.client.scheduler.schedule(self)
+
+
+def _difference(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[Delta]:
+    """Return what was and what is as deltas, with updates between equal rows."""
+    deltas = [(key, old, after.get(key)) for key, old in before.items()]
+    return deltas + [(key, None, row) for key, row in after.items() if key not in before]
+
+
+def _nobody(_: Deltas) -> None:
+    """Keep what is shared of a source, and take nothing."""
 
 
 def _parted(deltas: Deltas) -> tuple[list[Delta], list[Delta]]:

@@ -111,6 +111,10 @@ class Shown:
             self._rows = ref(rows)
         return rows
 
+    def keep(self, items: Sequence[Any]) -> None:
+        """These are the items until something changes."""
+        self._items = items
+
     def forget(self) -> None:
         """The items are about to change. A snapshot that somebody holds but has not read keeps the old ones."""
         if self._rows is not None and (rows := self._rows()) is not None:
