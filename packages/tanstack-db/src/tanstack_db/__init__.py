@@ -5,6 +5,7 @@ Layers, each using only those below it:
 =====================  =================================================================================================
 ``_live``              `live_query`: handles of live results; ``_result`` is what runs, once per client and query
 ``_pipeline``          a query's stages; ``_plan`` decides what its sources are asked for, ``_changes`` what is told
+``_explain``           `LiveQuery.explain`; ``_meter`` counts the work of the stages, once somebody asks
 ``query``              `QueryBuilder`: what a query says, and how that becomes functions of rows
 ``ivm``                the operators: keyed deltas in, keyed deltas out
 ``_actions``           `create_optimistic_action`: what to show and whom to tell, as one function
@@ -56,6 +57,7 @@ from ._errors import (
     UnknownKeyError,
     UsageError,
 )
+from ._explain import Explanation, Operator
 from ._lifecycle import Status
 from ._live import LiveQuery, live_query
 from ._mutation import Mutation, MutationType
@@ -82,6 +84,7 @@ __all__ = [
     "DbError",
     "DeleteHandler",
     "DuplicateKeyError",
+    "Explanation",
     "Expr",
     "Grouped",
     "Handler",
@@ -99,6 +102,7 @@ __all__ = [
     "NoSessionError",
     "One",
     "OpenParameterError",
+    "Operator",
     "OrderTerm",
     "PacedMutations",
     "Persist",
