@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import settings
@@ -12,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from realtime_preset_node import HistoryLimits
 from realtime_preset_node._frames import Message
 from realtime_preset_node._hub import Hub, HubStatistics
+from realtime_preset_node._packet import Packet
 from realtime_preset_node._protocol import parse_server_frame
 from tanstack_realtime.server import ServerObserver
 
@@ -21,13 +23,15 @@ class Reader:
 
     def __init__(self) -> None:
         self.got: list[Message] = []
-        self.sizes: list[int] = []
+        self.packets: list[Packet] = []
 
-    def deliver(self, frame: str, size: int, /) -> None:
-        parsed = parse_server_frame(frame)
-        assert isinstance(parsed, Message)
-        assert size == len(frame.encode())
-        self.got.append(parsed)
+    def deliver(self, packet: Packet, /) -> None:
+        assert packet.size == len(packet.text.encode())
+        self.packets.append(packet)
+        for frame in packet.text.split("\n"):
+            parsed = parse_server_frame(frame)
+            assert isinstance(parsed, Message)
+            self.got.append(parsed)
 
 
 class Watcher(ServerObserver):
@@ -41,10 +45,21 @@ class Watcher(ServerObserver):
         self.events.append(f"emptied {channel}")
 
 
-def make_hub(watcher: ServerObserver | None = None, limits: HistoryLimits | None = None) -> Hub:
+def at_once(flush: Callable[[], None]) -> None:
+    flush()
+
+
+def make_hub(
+    watcher: ServerObserver | None = None,
+    limits: HistoryLimits | None = None,
+    defer: Callable[[Callable[[], None]], object] = at_once,
+) -> Hub:
     numbers = itertools.count(1)
     return Hub(
-        limits=limits or HistoryLimits(), new_epoch=lambda: f"e{next(numbers)}", observer=watcher or ServerObserver()
+        limits=limits or HistoryLimits(),
+        new_epoch=lambda: f"e{next(numbers)}",
+        defer=defer,
+        observer=watcher or ServerObserver(),
     )
 
 
@@ -115,8 +130,8 @@ def test_a_reader_that_leaves_during_delivery_disturbs_nobody() -> None:  # V4
     hub, last = make_hub(), Reader()
 
     class Leaver(Reader):
-        def deliver(self, frame: str, size: int, /) -> None:
-            super().deliver(frame, size)
+        def deliver(self, packet: Packet, /) -> None:
+            super().deliver(packet)
             hub.remove(self, 0)
 
     leavers = [Leaver() for _ in range(5)]
@@ -178,6 +193,79 @@ def test_history_is_bounded_in_bytes() -> None:
     assert hub.subscribe(Reader(), "a", (answer.epoch, 48), 0).recovered is True
 
 
+# -- in one turn of the loop ------------------------------------------------------------------------------------------
+
+
+class Turn:
+    """Keeps what was deferred until it is told to end."""
+
+    def __init__(self) -> None:
+        self.deferred: list[Callable[[], None]] = []
+
+    def defer(self, flush: Callable[[], None]) -> None:
+        self.deferred.append(flush)
+
+    def end(self) -> None:
+        deferred, self.deferred = self.deferred, []
+        for flush in deferred:
+            flush()
+
+
+def test_what_is_published_in_one_turn_is_one_packet_for_everybody() -> None:
+    turn = Turn()
+    hub, one, two = make_hub(defer=turn.defer), Reader(), Reader()
+    hub.subscribe(one, "a", None, 0)
+    hub.subscribe(two, "a", None, 0)
+    for text in ("1", "2", "3"):
+        hub.publish("a", text, None, 0)
+    assert (one.got, len(turn.deferred)) == ([], 1)
+    turn.end()
+    assert (offsets(one), offsets(two)) == ([1, 2, 3], [1, 2, 3])
+    assert len(one.packets) == 1
+    assert one.packets[0] is two.packets[0]  # encoded once
+    hub.publish("a", "4", None, 0)
+    turn.end()
+    assert offsets(one) == [1, 2, 3, 4]
+
+
+def test_who_subscribes_within_a_turn_gets_nothing_older_than_the_answer() -> None:
+    turn = Turn()
+    hub, old, new = make_hub(defer=turn.defer), Reader(), Reader()
+    hub.subscribe(old, "a", None, 0)
+    hub.publish("a", "1", None, 0)
+    assert hub.subscribe(new, "a", None, 0).offset == 1
+    hub.publish("a", "2", None, 0)
+    turn.end()
+    assert (offsets(old), offsets(new)) == ([1, 2], [2])
+
+
+def test_the_publisher_has_its_message_before_the_turn_ends() -> None:  # P5
+    turn = Turn()
+    hub, me, other = make_hub(defer=turn.defer), Reader(), Reader()
+    hub.subscribe(me, "a", None, 0)
+    hub.subscribe(other, "a", None, 0)
+    hub.publish("a", "1", None, 0)
+    hub.publish("a", "2", "u1", 0, publisher=me)
+    assert [(message.offset, message.own) for message in me.got] == [(1, False), (2, True)]
+    hub.publish("a", "3", None, 0)
+    turn.end()
+    assert (offsets(me), offsets(other)) == ([1, 2, 3], [1, 2, 3])
+
+
+def test_a_turn_that_never_ends_is_cut() -> None:
+    turn = Turn()
+    hub, reader = make_hub(defer=turn.defer), Reader()
+    hub.subscribe(reader, "a", None, 0)
+    text = f'"{"x" * 999}"'
+    for _ in range(200):
+        hub.publish("a", text, None, 0)
+    assert len(reader.got) > 100  # what waits is bounded
+    turn.end()
+    assert offsets(reader) == list(range(1, 201))
+    assert 2 < len(reader.packets) < 10
+    assert max(packet.size for packet in reader.packets) < 70_000
+
+
 # -- against the model -----------------------------------------------------------------------------------------------
 
 _LIMITS = HistoryLimits(messages=4, age=20.0, idle_channels=2)
@@ -189,7 +277,7 @@ class _Client:
     """What one reader is owed, and where it stands."""
 
     reader: Reader = field(default_factory=Reader)
-    owed: list[tuple[str, int, str]] = field(default_factory=list[tuple[str, int, str]])
+    owed: list[tuple[str, int, str, bool]] = field(default_factory=list[tuple[str, int, str, bool]])
     positions: dict[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
     subscribed: set[str] = field(default_factory=set[str])
 
@@ -198,13 +286,16 @@ class HubMachine(RuleBasedStateMachine):
     """The hub does what a model with unlimited memory says: exact deliveries, and replay that is complete or refused.
 
     Kills: replay off by one at either end, a partial replay when the ring has overflowed, an epoch reused after a
-    channel was forgotten, a channel forgotten although it has subscribers, a stale snapshot of the subscribers.
+    channel was forgotten, a channel forgotten although it has subscribers, a stale snapshot of the subscribers; a
+    message delivered twice to who caught up before the turn ended, or delivered to who subscribed after it; `catch_up`
+    doing nothing; an unsubscribe that loses what was published before.
     """
 
     @initialize()
     def start(self) -> None:
         self.now = 0.0
-        self.hub = make_hub(limits=_LIMITS)
+        self.turn: list[Callable[[], None]] = []
+        self.hub = make_hub(limits=_LIMITS, defer=self.turn.append)
         self.clients = [_Client() for _ in range(3)]
         self.published: dict[str, list[tuple[int, str, float]]] = {}
         self.serial = 0
@@ -251,20 +342,36 @@ class HubMachine(RuleBasedStateMachine):
         who.subscribed.clear()
         self.hub.remove(who.reader, self.now)
 
-    @rule(channel=st.sampled_from(_CHANNELS), times=st.integers(1, 6))
-    def publish(self, channel: str, times: int) -> None:
+    @rule()
+    def end_of_turn(self) -> None:
+        assert len(self.turn) <= 1
+        for flush in self.turn:
+            flush()
+        self.turn.clear()
+        for who in self.clients:
+            self._check(who, complete=True)
+
+    @rule(client=st.integers(0, 2))
+    def answer(self, client: int) -> None:
+        who = self.clients[client]
+        self.hub.catch_up(who.reader)
+        self._check(who, complete=True)
+
+    @rule(channel=st.sampled_from(_CHANNELS), times=st.integers(1, 6), publisher=st.integers(0, 3))
+    def publish(self, channel: str, times: int, publisher: int) -> None:
+        publishing = self.clients[publisher].reader if publisher < len(self.clients) else None
         for _ in range(times):
             self.serial += 1
             epochs = {who.positions[channel][0] for who in self.clients if channel in who.subscribed}
             assert len(epochs) <= 1  # everybody on a channel is in the same life of it
-            self.hub.publish(channel, f'"{self.serial}"', None, self.now)
+            self.hub.publish(channel, f'"{self.serial}"', None, self.now, publisher=publishing)
             for epoch in epochs:
                 life = self.published[epoch]
                 life.append((len(life) + 1, str(self.serial), self.now))
                 for who in self.clients:
                     if channel in who.subscribed:
                         who.positions[channel] = (epoch, len(life))
-                        who.owed.append((channel, len(life), str(self.serial)))
+                        who.owed.append((channel, len(life), str(self.serial), who.reader is publishing))
             if not epochs:
                 self._publish_idle(channel)
 
@@ -278,10 +385,16 @@ class HubMachine(RuleBasedStateMachine):
             life.append((answer.offset, str(self.serial), self.now))
         assert answer.offset == len(life)
 
+    def _check(self, who: _Client, *, complete: bool) -> None:
+        for channel in _CHANNELS:
+            owed = [owed for owed in who.owed if owed[0] == channel]
+            got = [(m.channel, m.offset, m.data, m.own) for m in who.reader.got if m.channel == channel]
+            assert got == (owed if complete else owed[: len(got)])
+
     @invariant()
-    def everybody_got_exactly_what_they_were_owed(self) -> None:
+    def nobody_got_anything_else_than_owed(self) -> None:
         for who in getattr(self, "clients", []):
-            assert [(m.channel, m.offset, m.data) for m in who.reader.got] == who.owed
+            self._check(who, complete=False)
 
     @invariant()
     def memory_is_bounded(self) -> None:

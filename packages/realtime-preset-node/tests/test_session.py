@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_preset_node import CloseCode, HistoryLimits
 from realtime_preset_node._hub import Hub
+from realtime_preset_node._packet import Packet
 from realtime_preset_node._session import (
     AdmitPublish,
     AdmitSubscribe,
@@ -31,9 +32,9 @@ class Outbox:
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
 
-    def deliver(self, frame: str, size: int, /) -> None:
-        assert size == len(frame.encode())
-        self.frames.append(json.loads(frame))
+    def deliver(self, packet: Packet, /) -> None:
+        assert packet.size == len(packet.text.encode())
+        self.frames += map(json.loads, packet.text.split("\n"))
 
     def take(self) -> list[dict[str, Any]]:
         frames, self.frames = self.frames, []
@@ -58,7 +59,9 @@ class Harness:
         self.now = 0.0
         self.out = Outbox()
         self.watcher = Watcher()
-        self.hub = hub or Hub(limits=HistoryLimits(), new_epoch=lambda: "e1", observer=ServerObserver())
+        self.hub = hub or Hub(
+            limits=HistoryLimits(), new_epoch=lambda: "e1", defer=lambda flush: flush(), observer=ServerObserver()
+        )
         self.session = Session(
             connection_id="c1",
             hub=self.hub,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
+from realtime_preset_node._packet import Packet
 from realtime_preset_node._sink import AsgiSink
 from tanstack_db.testing import settle
 
@@ -45,7 +46,7 @@ async def test_ready_frames_are_joined_up_to_a_size() -> None:
     server, sink, writer = start()
     big = "x" * 40_000
     for frame in ("a", "b", big, "c", big, "d"):
-        sink.write(frame, len(frame))
+        sink.write(Packet(frame))
     await server.take(3)
     assert server.texts() == [f"a\nb\n{big}\nc", f"{big}\nd"]
     sink.close(1000, "", discard=False)
@@ -57,7 +58,7 @@ async def test_a_frame_larger_than_a_batch_goes_alone() -> None:
     server, sink, writer = start()
     huge = "x" * 100_000
     for frame in ("a", huge, "b"):
-        sink.write(frame, len(frame))
+        sink.write(Packet(frame))
     await server.take(3)
     assert server.texts() == ["a", huge, "b"]
     sink.close(1000, "", discard=True)
@@ -69,7 +70,7 @@ async def test_the_backlog_counts_what_the_server_has_not_taken() -> None:  # A1
     server, sink, writer = start()
     assert sink.backlog == 0
     for _ in range(3):
-        sink.write("x" * 40_000, 40_000)
+        sink.write(Packet("x" * 40_000))
     await settle()
     assert sink.backlog == 120_000  # the batch that is being sent included
     await server.take()
@@ -86,10 +87,10 @@ async def test_the_backlog_counts_what_the_server_has_not_taken() -> None:  # A1
 
 async def test_closing_sends_what_is_left_first_and_takes_nothing_more() -> None:
     server, sink, writer = start()
-    sink.write("a", 1)
+    sink.write(Packet("a"))
     sink.close(1012, "bye", discard=False)
     sink.close(1013, "another reason", discard=False)
-    sink.write("b", 1)
+    sink.write(Packet("b"))
     await server.take(2)
     await writer
     assert server.taken == [
@@ -102,7 +103,7 @@ async def test_closing_sends_what_is_left_first_and_takes_nothing_more() -> None
 async def test_discarding_closes_instead_of_what_is_left() -> None:  # A17
     server, sink, writer = start()
     for _ in range(3):
-        sink.write("x" * 60_000, 60_000)
+        sink.write(Packet("x" * 60_000))
     await settle()
     sink.close(1013, "slow", discard=True)
     await server.take(2)
@@ -124,17 +125,17 @@ async def test_a_long_reason_fits_into_a_close_frame() -> None:
 async def test_a_client_that_is_gone_ends_the_writer_quietly(failure: Exception) -> None:
     server, sink, writer = start()
     server.failure = failure
-    sink.write("a", 1)
+    sink.write(Packet("a"))
     await server.take()
     await writer
-    sink.write("b", 1)
+    sink.write(Packet("b"))
     assert sink.backlog == 0
     await sink.drained()
 
 
 async def test_a_cancelled_writer_lets_nobody_wait() -> None:
     _, sink, writer = start()
-    sink.write("a", 1)
+    sink.write(Packet("a"))
     await settle()
     waiting = asyncio.ensure_future(sink.drained())
     await settle()

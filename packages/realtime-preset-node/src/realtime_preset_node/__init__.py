@@ -9,6 +9,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _peer                          the shell around a session
     _session                       the server's side of one connection, a machine without I/O
     _hub                           channels, numbered messages, replay, without I/O
+    _packet                        frames on their way to many readers
     _protocol  _frames             frames to and from JSON, close codes
 """
 

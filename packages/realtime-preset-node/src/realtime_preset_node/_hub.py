@@ -7,6 +7,9 @@ No I/O, no clock, no tasks: the caller passes the time, and a subscriber is an o
   in a channel without a stream, so publishing to one keeps nothing.
 * A position of an older epoch, ahead of the stream, or before the oldest kept message cannot be proved complete:
   nothing is replayed and the subscriber is told so. A partial replay would look like a complete one.
+* Messages are numbered and kept at once, and delivered together at the end of the loop's turn: however many there are,
+  a subscriber costs one write. Whoever gets something else in the meantime catches up first, so that every subscriber
+  sees its answers and its channels' messages in the order in which they became true.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from typing import Protocol
 
 from tanstack_realtime.server import ServerObserver
 
+from ._packet import BATCH_BYTES, Packet, join_packets
 from ._protocol import message_body, message_frame
 from ._settings import HistoryLimits
 
@@ -27,8 +31,8 @@ __all__ = ["Hub", "HubStatistics", "Subscribed", "Subscriber"]
 class Subscriber(Protocol):
     """What takes a channel's messages. Compared by identity."""
 
-    def deliver(self, frame: str, size: int, /) -> None:
-        """Take one frame of `size` UTF-8 bytes. Must not raise, and must not block."""
+    def deliver(self, packet: Packet, /) -> None:
+        """Take one or more frames. Must not raise, and must not block."""
         ...
 
 
@@ -77,7 +81,18 @@ class _Kept:
 
 
 class _Stream:
-    __slots__ = ("_limits", "_size", "_targets", "epoch", "history", "offset", "subscribers")
+    __slots__ = (
+        "_caught_up",
+        "_limits",
+        "_pending",
+        "_pending_size",
+        "_size",
+        "_targets",
+        "epoch",
+        "history",
+        "offset",
+        "subscribers",
+    )
 
     def __init__(self, epoch: str, limits: HistoryLimits) -> None:
         self.epoch = epoch
@@ -87,24 +102,64 @@ class _Stream:
         self._limits = limits
         self._size = 0
         self._targets: tuple[Subscriber, ...] | None = None
+        self._pending: list[Packet] = []
+        self._pending_size = 0
+        self._caught_up: dict[Subscriber, int] = {}
+        """How many of the pending messages are not for a subscriber, or not any more."""
 
     @property
     def size(self) -> int:
         return self._size
 
-    def targets(self) -> tuple[Subscriber, ...]:
-        """Return who to deliver to: a snapshot, so that a delivery may change the subscribers."""
-        if self._targets is None:
-            self._targets = tuple(self.subscribers)
-        return self._targets
-
     def add(self, subscriber: Subscriber) -> None:
-        self.subscribers[subscriber] = None
-        self._targets = None
+        if subscriber not in self.subscribers:
+            self.subscribers[subscriber] = None
+            self._targets = None
+            if self._pending:
+                self._caught_up[subscriber] = len(self._pending)
 
     def discard(self, subscriber: Subscriber) -> None:
         self.subscribers.pop(subscriber, None)
+        self._caught_up.pop(subscriber, None)
         self._targets = None
+
+    def push(self, packet: Packet, publisher: Subscriber | None) -> None:
+        """Take a message for everybody but its publisher, who has it already."""
+        self._pending.append(packet)
+        self._pending_size += packet.size
+        if publisher is not None and publisher in self.subscribers:
+            self._caught_up[publisher] = len(self._pending)
+
+    @property
+    def full(self) -> bool:
+        """Whether waiting for more would not join more."""
+        return self._pending_size >= BATCH_BYTES
+
+    def catch_up(self, subscriber: Subscriber) -> None:
+        """Deliver what is pending to one subscriber."""
+        start = self._caught_up.get(subscriber, 0)
+        if start == len(self._pending):
+            return
+        self._caught_up[subscriber] = len(self._pending)
+        for packet in join_packets(self._pending[start:]):
+            subscriber.deliver(packet)
+
+    def flush(self) -> None:
+        """Deliver what is pending to everybody who does not have it."""
+        pending, self._pending = self._pending, []
+        caught_up, self._caught_up = self._caught_up, {}
+        self._pending_size = 0
+        if self._targets is None:
+            self._targets = tuple(self.subscribers)
+        targets = self._targets  # a snapshot: a delivery may change the subscribers
+        if caught_up:
+            for subscriber, start in caught_up.items():
+                for packet in join_packets(pending[start:]):
+                    subscriber.deliver(packet)
+            targets = tuple(target for target in targets if target not in caught_up)
+        for packet in join_packets(pending):
+            for target in targets:
+                target.deliver(packet)
 
     def keep(self, body: str, size: int, now: float) -> None:
         self.history.append(_Kept(self.offset, now, body, size))
@@ -132,16 +187,26 @@ class Hub:
     Args:
         limits: how much is kept for replay.
         new_epoch: gives an id that no other stream has, of this process or an earlier one.
+        defer: calls a function at the end of the loop's turn; it may also call it at once.
         observer: hears when a channel gets its first and loses its last subscriber; its methods never raise.
     """
 
-    def __init__(self, *, limits: HistoryLimits, new_epoch: Callable[[], str], observer: ServerObserver) -> None:
+    def __init__(
+        self,
+        *,
+        limits: HistoryLimits,
+        new_epoch: Callable[[], str],
+        defer: Callable[[Callable[[], None]], object],
+        observer: ServerObserver,
+    ) -> None:
         self._limits = limits
         self._new_epoch = new_epoch
+        self._defer = defer
         self._observer = observer
         self._streams: dict[str, _Stream] = {}
         self._idle: OrderedDict[str, float] = OrderedDict()
         self._channels_of: dict[Subscriber, set[str]] = {}
+        self._dirty: dict[str, _Stream] = {}
 
     def subscribe(self, subscriber: Subscriber, channel: str, since: tuple[str, int] | None, now: float) -> Subscribed:
         """Add a subscriber. Every message after the returned offset is delivered to it.
@@ -176,6 +241,7 @@ class Hub:
         if not channels:
             del self._channels_of[subscriber]
         stream = self._streams[channel]
+        stream.catch_up(subscriber)
         stream.discard(subscriber)
         if stream.subscribers:
             return
@@ -195,7 +261,7 @@ class Hub:
     def publish(
         self, channel: str, text: str, user_id: str | None, now: float, *, publisher: Subscriber | None = None
     ) -> None:
-        """Number a message and deliver it.
+        """Number a message. It is delivered to its publisher at once and to the others by the next `flush`.
 
         Args:
             channel: wire string.
@@ -210,15 +276,31 @@ class Hub:
             return
         stream.offset += 1
         body = message_body(stream.offset, text, user_id)
-        frame = message_frame(channel, body)
-        size = len(frame) if frame.isascii() else len(frame.encode())
-        stream.keep(body, size, now)
-        for target in stream.targets():
-            if target is publisher:
-                own = message_frame(channel, body, own=True)
-                target.deliver(own, size + len(own) - len(frame))
-            else:
-                target.deliver(frame, size)
+        packet = Packet(message_frame(channel, body))
+        stream.keep(body, packet.size, now)
+        if publisher is not None and publisher in stream.subscribers:
+            stream.catch_up(publisher)
+            publisher.deliver(Packet(message_frame(channel, body, own=True)))
+        stream.push(packet, publisher)
+        clean = not self._dirty
+        self._dirty[channel] = stream
+        if clean:
+            self._defer(self.flush)
+        if stream.full:
+            stream.flush()
+
+    def catch_up(self, subscriber: Subscriber) -> None:
+        """Deliver at once what is pending for one subscriber. Call it before sending it anything else."""
+        if self._dirty:
+            mine = self._channels_of.get(subscriber, ())
+            for stream in [stream for channel, stream in self._dirty.items() if channel in mine]:
+                stream.catch_up(subscriber)
+
+    def flush(self) -> None:
+        """Deliver everything that is pending."""
+        dirty, self._dirty = self._dirty, {}
+        for stream in dirty.values():
+            stream.flush()
 
     def statistics(self) -> HubStatistics:
         """Return the hub's numbers. Takes time proportional to the number of channels."""

@@ -18,6 +18,8 @@ from ._peer import Peer, PeerFactory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ._packet import Packet
+
 __all__ = ["LocalServer", "LocalTransport"]
 
 
@@ -88,10 +90,10 @@ class _LocalSink:
         """Whether the server accepts nothing more."""
         return self._closing is not None
 
-    def write(self, frame: str, size: int, /) -> None:
-        """Accept one frame."""
-        self._frames.append(frame)
-        self._backlog += size
+    def write(self, packet: Packet, /) -> None:
+        """Accept one or more frames."""
+        self._frames.append(packet.text)
+        self._backlog += packet.size
         self._empty.clear()
         self._schedule()
 

@@ -19,6 +19,7 @@ from ._settings import SessionSettings
 
 if TYPE_CHECKING:
     from ._hub import Hub
+    from ._packet import Packet
     from ._sink import Sink
 
 __all__ = ["Peer", "PeerFactory"]
@@ -79,18 +80,18 @@ class Peer:
         )
         self._pump()
 
-    def deliver(self, frame: str, size: int, /) -> None:
-        """Take a frame for the client; close the connection if it does not read fast enough."""
+    def deliver(self, packet: Packet, /) -> None:
+        """Take frames for the client; close the connection if it does not read fast enough."""
         if self._finished:
             return
-        if self._sink.backlog + size > self._shared.max_backlog:
+        if self._sink.backlog + packet.size > self._shared.max_backlog:
             self.close(
                 CloseCode.SLOW_READER,
                 f"more than {self._shared.max_backlog} bytes wait for this reader; reconnect and resynchronise",
                 discard=True,
             )
             return
-        self._sink.write(frame, size)
+        self._sink.write(packet)
 
     def feed(self, text: str) -> None:
         """Take one frame from the client."""
@@ -137,6 +138,8 @@ class Peer:
         closing = self.session.closing
         if self._finished or closing is None:
             return
+        if not discard:
+            self._shared.hub.catch_up(self)
         self._finished = True
         # Out of the hub before the close frame: a closed connection must not count as a subscriber.
         self._shared.hub.remove(self, self._loop.time())

@@ -69,7 +69,12 @@ class NodeServer:
         token, numbers = secrets.token_hex(6), itertools.count(1)
         self._capabilities = capabilities
         self._context = context
-        self._hub = Hub(limits=history, new_epoch=lambda: f"{token}-{next(numbers)}", observer=context.observer)
+        self._hub = Hub(
+            limits=history,
+            new_epoch=lambda: f"{token}-{next(numbers)}",
+            defer=lambda flush: asyncio.get_running_loop().call_soon(flush),
+            observer=context.observer,
+        )
         self._shared = PeerFactory(
             context=context,
             hub=self._hub,

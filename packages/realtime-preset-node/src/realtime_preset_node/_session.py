@@ -42,6 +42,7 @@ from ._frames import (
     Welcome,
 )
 from ._hub import Hub, Subscriber
+from ._packet import Packet
 from ._protocol import (
     error_frame,
     ok_frame,
@@ -318,7 +319,8 @@ class Session:
         self._state = state
 
     def _send(self, frame: str) -> None:
-        self._outbox.deliver(frame, len(frame) if frame.isascii() else len(frame.encode()))
+        self._hub.catch_up(self._outbox)
+        self._outbox.deliver(Packet(frame))
 
     def _parse(self, text: str) -> ClientFrame | BadFrameError:
         # Characters are at most bytes, so that a frame which is too long in characters need not be encoded.

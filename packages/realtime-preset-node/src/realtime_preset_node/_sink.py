@@ -12,14 +12,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from ._frames import SEPARATOR, CloseCode
+from ._packet import BATCH_BYTES
 
 if TYPE_CHECKING:
     from starlette.types import Send
 
-__all__ = ["AsgiSink", "Sink"]
+    from ._packet import Packet
 
-_BATCH_BYTES: Final = 65_536
-"""Frames are joined up to this size; one larger frame goes alone."""
+__all__ = ["AsgiSink", "Sink"]
 
 _MAX_REASON_BYTES: Final = 120
 """A close frame holds at most 123 bytes of reason."""
@@ -33,8 +33,8 @@ class Sink(Protocol):
         """Bytes that are accepted but not yet handed to the network."""
         ...
 
-    def write(self, frame: str, size: int, /) -> None:
-        """Accept one frame of `size` UTF-8 bytes."""
+    def write(self, packet: Packet, /) -> None:
+        """Accept one or more frames."""
         ...
 
     def close(self, code: int, reason: str, /, *, discard: bool) -> None:
@@ -53,7 +53,7 @@ class AsgiSink:
         self.closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done as soon as somebody asked to close."""
         self._send = send
-        self._pending: deque[tuple[str, int]] = deque()
+        self._pending: deque[Packet] = deque()
         self._backlog = 0
         self._closing: tuple[int, str] | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -65,11 +65,11 @@ class AsgiSink:
         """Bytes that are accepted but not yet handed to the server."""
         return self._backlog
 
-    def write(self, frame: str, size: int, /) -> None:
-        """Accept one frame of `size` UTF-8 bytes."""
+    def write(self, packet: Packet, /) -> None:
+        """Accept one or more frames."""
         if self._closing is None:
-            self._pending.append((frame, size))
-            self._backlog += size
+            self._pending.append(packet)
+            self._backlog += packet.size
             self._idle.clear()
             self._wake_up()
 
@@ -109,13 +109,12 @@ class AsgiSink:
             self._idle.set()
 
     async def _write_batch(self) -> None:
-        frame, size = self._pending.popleft()
-        frames = [frame]
-        while self._pending and size + self._pending[0][1] <= _BATCH_BYTES:
-            frame, more = self._pending.popleft()
-            frames.append(frame)
-            size += more
-        await self._send({"type": "websocket.send", "text": SEPARATOR.join(frames)})
+        batch = [self._pending.popleft()]
+        size = batch[0].size
+        while self._pending and size + self._pending[0].size <= BATCH_BYTES:
+            batch.append(self._pending.popleft())
+            size += batch[-1].size
+        await self._send({"type": "websocket.send", "text": SEPARATOR.join(packet.text for packet in batch)})
         self._backlog = max(0, self._backlog - size)
 
     def _wake_up(self) -> None:

@@ -1,0 +1,66 @@
+"""What goes to a client in one piece: one WebSocket message, made once for however many readers it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ._frames import SEPARATOR
+
+__all__ = ["BATCH_BYTES", "Packet", "join_packets"]
+
+BATCH_BYTES: Final = 65_536
+"""Frames are joined up to this size; one larger frame goes alone."""
+
+_FINAL_TEXT: Final = 0x81
+"""First byte of an unfragmented text frame without extensions (RFC 6455, 5.2)."""
+
+
+class Packet:
+    """One or more frames of the protocol, joined into one text.
+
+    Attributes:
+        text: the frames, with the separator between them.
+        size: of `text` in UTF-8 bytes.
+    """
+
+    __slots__ = ("_wire", "size", "text")
+
+    def __init__(self, text: str, size: int | None = None) -> None:
+        self.text = text
+        self.size = size if size is not None else len(text) if text.isascii() else len(text.encode())
+        self._wire: bytes | None = None
+
+    @property
+    def wire(self) -> bytes:
+        """The WebSocket frame of a server that carries the text: unmasked, uncompressed."""
+        wire = self._wire
+        if wire is None:
+            wire = self._wire = _server_header(self.size) + self.text.encode()
+        return wire
+
+
+def _server_header(size: int) -> bytes:
+    if size < 126:
+        return bytes((_FINAL_TEXT, size))
+    if size < 65_536:
+        return bytes((_FINAL_TEXT, 126)) + size.to_bytes(2, "big")
+    return bytes((_FINAL_TEXT, 127)) + size.to_bytes(8, "big")
+
+
+def join_packets(packets: Iterable[Packet]) -> Sequence[Packet]:
+    """Return the same frames in fewer packets, each at most `BATCH_BYTES` long where it holds more than one frame."""
+    joined: list[Packet] = []
+    texts: list[str] = []
+    size = 0
+    single: Packet | None = None
+    for packet in packets:
+        if texts and size + len(SEPARATOR) + packet.size > BATCH_BYTES:
+            joined.append(single or Packet(SEPARATOR.join(texts), size))
+            texts, size = [], 0
+        single = None if texts else packet
+        size += packet.size + (len(SEPARATOR) if texts else 0)
+        texts.append(packet.text)
+    if texts:
+        joined.append(single or Packet(SEPARATOR.join(texts), size))
+    return joined
