@@ -83,9 +83,7 @@ class MemoryNetwork:
         Raises:
             ConnectionRefusedError: nothing listens there, or the conditions had it fail.
         """
-        await asyncio.sleep(self.random.uniform(*self.conditions.latency))
-        while (wall := self._partitioned.get(client)) is not None:
-            await wall.wait()
+        await self.reach(client)
         handler = self._servers.get(address)
         if handler is None or self.random.random() < self.conditions.refuse:
             self._note(client, f"refused by {address}")
@@ -99,6 +97,12 @@ class MemoryNetwork:
             self._serve(connection, handler), name=f"memory network: {address} serves {client}"
         )
         return near
+
+    async def reach(self, client: str, /) -> None:
+        """Take the time of one frame between a client and anything else; while it is partitioned, wait."""
+        await asyncio.sleep(self.random.uniform(*self.conditions.latency))
+        while (wall := self._partitioned.get(client)) is not None:
+            await wall.wait()
 
     def connections(self, client: str, /) -> int:
         """Return how many connections a client has, half-open ones included."""
