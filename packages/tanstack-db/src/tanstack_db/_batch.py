@@ -14,8 +14,10 @@ What a subscriber writes during phase 2 becomes a batch of its own, run after ev
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
 from heapq import heappop, heappush
+from typing import cast
 
 __all__ = ["Node", "Scheduler"]
 
@@ -50,7 +52,7 @@ class _Block:
         self._scheduler = scheduler
 
     def __enter__(self) -> None:
-        self._scheduler.enter()
+        self._scheduler.depth += 1
 
     def __exit__(self, *_: object) -> None:
         self._scheduler.leave()
@@ -60,37 +62,31 @@ class Scheduler:
     """Orders the nodes of one `DbClient`; nothing is shared between clients.
 
     Not thread-safe: one event loop owns a client and everything in it.
+
+    Args:
+        report: gets what subscribers raise, after all of them were told. The data stays applied.
+
+    Attributes:
+        depth: how many batches are open, one inside the other. One more opens a batch; `leave` must follow.
     """
 
-    def __init__(self) -> None:
-        self._depth = 0
-        self._flushing = False
+    def __init__(self, report: Callable[[Exception], object]) -> None:
+        self.depth = 0
+        self._report = report
+        self._is_flushing = False
         self._heap: list[tuple[int, int, Node]] = []
         self._queued: set[Node] = set()
         self._sequence = 0
         self._block = _Block(self)
 
-    @property
-    def is_batching(self) -> bool:
-        """Whether a batch is open or being flushed."""
-        return self._depth > 0 or self._flushing
-
     def batch(self) -> AbstractContextManager[None]:
-        """Group writes; leaving the outermost block flushes, also when the body raised.
-
-        Raises:
-            ExceptionGroup: what subscribers raised, after all of them were told. The data stays applied.
-        """
+        """Group writes; leaving the outermost block flushes, also when the body raised."""
         return self._block
 
-    def enter(self) -> None:
-        """Open a batch; `leave` must follow."""
-        self._depth += 1
-
     def leave(self) -> None:
-        """Close a batch; the outermost one flushes. Raises as `batch` does."""
-        self._depth -= 1
-        if self._depth == 0 and not self._flushing:
+        """Close a batch; the outermost one flushes."""
+        self.depth -= 1
+        if not self.depth and self._heap and not self._is_flushing:
             self._flush()
 
     def schedule(self, node: Node) -> None:
@@ -102,13 +98,14 @@ class Scheduler:
 
     def _flush(self) -> None:
         errors: list[Exception] = []
-        self._flushing = True
+        heap, queued = self._heap, self._queued
+        self._is_flushing = True
         try:
-            while self._heap:
+            while heap:
                 settled: list[Node] = []
-                while self._heap:
-                    node = heappop(self._heap)[2]
-                    self._queued.discard(node)
+                while heap:
+                    node = heappop(heap)[2]
+                    queued.discard(node)
                     node.run()
                     settled.append(node)
                 for node in settled:
@@ -117,6 +114,15 @@ class Scheduler:
                     except Exception as error:  # noqa: BLE001 -- one subscriber's failure is not another's
                         errors.append(error)
         finally:
-            self._flushing = False
-        if errors:
-            raise ExceptionGroup("subscribers failed; the data stays applied", errors)
+            self._is_flushing = False
+        for failure in errors:
+            for leaf in _leaves(failure):
+                self._report(leaf)
+
+
+def _leaves(error: Exception) -> Generator[Exception, None, None]:
+    if isinstance(error, ExceptionGroup):
+        for part in cast("ExceptionGroup[Exception]", error).exceptions:
+            yield from _leaves(part)
+    else:
+        yield error

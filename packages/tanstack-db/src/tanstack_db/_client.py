@@ -59,25 +59,6 @@ class CollectionOptions(ABC, Generic[Made]):
         """Make the instance that belongs to `client`. Must not start anything."""
 
 
-class _Block:
-    """One batch block of a client. It has no state of its own, so one object serves them all."""
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: DbClient) -> None:
-        self._client = client
-
-    def __enter__(self) -> None:
-        self._client.scheduler.enter()
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._client.scheduler.leave()
-        except ExceptionGroup as group:
-            for error in _leaves(group):
-                self._client.report(error)
-
-
 class DbClient:
     """Owns a scheduler, an instance of every collection it is asked for, and every task they start.
 
@@ -93,7 +74,7 @@ class DbClient:
     """
 
     def __init__(self, *, on_error: ErrorHook | None = None) -> None:
-        self.scheduler = Scheduler()
+        self.scheduler = Scheduler(self.report)
         self.on_error = on_error
         self._instances: dict[CollectionOptions[Any], Any] = {}
         self._services: dict[type[Any], Any] = {}
@@ -102,7 +83,6 @@ class DbClient:
         self._open: dict[Work, None] = {}
         self._order = 0
         self._is_closed = False
-        self._block = _Block(self)
 
     @property
     def is_closed(self) -> bool:
@@ -154,7 +134,7 @@ class DbClient:
         Do not await inside: what other tasks write meanwhile would wait for this block as well. What subscribers raise
         goes to `on_error`.
         """
-        return self._block
+        return self.scheduler.batch()
 
     def create_transaction(
         self, server_fn: Persist, /, *, optimistic: bool = True, metadata: Mapping[str, Any] | None = None
@@ -313,14 +293,6 @@ class DbClient:
     def settled(self, work: Work) -> None:
         """A transaction ended."""
         self._open.pop(work, None)
-
-
-def _leaves(error: Exception) -> Generator[Exception, None, None]:
-    if isinstance(error, ExceptionGroup):
-        for part in cast("ExceptionGroup[Exception]", error).exceptions:
-            yield from _leaves(part)
-    else:
-        yield error
 
 
 _active: ContextVar[DbClient | None] = ContextVar("tanstack_db_client", default=None)

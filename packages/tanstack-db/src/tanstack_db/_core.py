@@ -95,9 +95,10 @@ class CollectionCore(Relation, Generic[T, K]):
         self.row_update_mode = config.row_update_mode
         self.shared: dict[Hashable, Any] = {}
         self._config = config
-        self._overlay = Overlay[T, K](self._touched)
+        self._block = client.batch()
+        self._overlay = Overlay[T, K](self._began)
         self._rows_now: Mapping[K, T] = MappingProxyType(self._overlay.rows)
-        self._feeds = Feeds[T, K](self._overlay.rows)
+        self._feeds = Feeds[T, K](self._overlay)
         self._subscriptions: dict[ChangeSubscription[T, K], None] = {}
         self._leases: dict[CollectionLease, None] = {}
         self._listeners: dict[EventName, Listeners[CollectionEvent]] = {
@@ -238,7 +239,7 @@ class CollectionCore(Relation, Generic[T, K]):
     def _write_synced(self, puts: Iterable[T] = (), deletes: Iterable[K] = ()) -> None:
         """Put rows into the synced layer and remove keys from it, in one batch."""
         keyed = [(self._key(row), row) for row in puts]
-        with self.client.batch():
+        with self._block:
             for key in deletes:
                 self._overlay.write(key, None)
             for key, row in keyed:
@@ -254,7 +255,7 @@ class CollectionCore(Relation, Generic[T, K]):
         """
         old = mutation.key
         new = old if row is None else self._key(row)
-        with self.client.batch():
+        with self._block:
             if row is not None:
                 self._overlay.write(new, row)
             layer = mutation._layer
@@ -311,7 +312,7 @@ class CollectionCore(Relation, Generic[T, K]):
 
     def _write_through(self, mutations: Sequence[Mutation[T]]) -> None:
         """Sync the mutations as they were made: there is no server that could say otherwise."""
-        with self.client.batch():
+        with self._block:
             for mutation in mutations:
                 if mutation.type == "delete":
                     self._overlay.write(mutation.key, None)
@@ -324,7 +325,7 @@ class CollectionCore(Relation, Generic[T, K]):
 
     def _show_layer(self, mutation: Mutation[T], *, is_new: bool) -> None:
         assert mutation._layer is not None
-        with self.client.batch():
+        with self._block:
             if is_new:
                 self._overlay.push(mutation.key, mutation._layer)
             else:
@@ -335,26 +336,24 @@ class CollectionCore(Relation, Generic[T, K]):
         if not rebase:
             mutation.is_confirmed = True
         if layer is not None:
-            with self.client.batch():
+            with self._block:
                 self._overlay.drop(mutation.key, layer, rebase=rebase)
 
     def _apply(self, commit: Commit[T, K]) -> None:
-        with self.client.batch():
+        with self._block:
             if commit.truncate:
                 for key in list(self._overlay.synced_keys()):
                     if key not in commit.rows:
                         self._overlay.write(key, None)
-            for key, row in commit.rows.items():
-                self._overlay.write(key, row)
+            self._overlay.write_all(commit.rows)
 
-    def _touched(self, key: K, before: T | None) -> None:
-        self._feeds.touched(key, before)
+    def _began(self) -> None:
         self.client.scheduler.schedule(self)
 
     def _schedule(self) -> None:
         """Something else than a row changed; most batches change only rows, and must not ask every lease."""
         self._is_status_due = True
-        with self.client.batch():
+        with self._block:
             self.client.scheduler.schedule(self)
 
     def _emit(self, name: EventName) -> None:
@@ -425,7 +424,7 @@ class CollectionCore(Relation, Generic[T, K]):
         context, self._context = self._context, None
         if context is not None:
             context._stop()
-        with self.client.batch():
+        with self._block:
             for key in list(self._overlay.synced_keys()):
                 self._overlay.write(key, None)
             self._life.go("cleaned-up")

@@ -52,14 +52,20 @@ class Overlay(Generic[T, K]):
     """The rows of one collection.
 
     Args:
-        touched: called with key and visible row (None: absent) before each change of what is visible.
+        began: called before the first change of `rows` since `before` was empty, and perhaps again.
+
+    Attributes:
+        rows: what is visible.
+        before: for each key whose visible row has changed since this dict was put here: the row before, None for
+            absent. Whoever tells about the changes puts an empty one in its place.
     """
 
-    def __init__(self, touched: Callable[[K, T | None], None]) -> None:
+    def __init__(self, began: Callable[[], None]) -> None:
         self.rows: dict[K, T] = {}
+        self.before: dict[K, T | None] = {}
         self._shadow: dict[K, T] = {}
         self._layers: dict[K, list[Layer[T]]] = {}
-        self._touched = touched
+        self._began = began
 
     # -- the synced layer ----------------------------------------------------------------------------------------------
 
@@ -82,6 +88,26 @@ class Overlay(Generic[T, K]):
             self._shadow.pop(key, None)
         else:
             self._shadow[key] = row
+
+    def write_all(self, rows: Mapping[K, T | None]) -> None:
+        """Set many synced rows; see `write`."""
+        visible, layers, before = self.rows, self._layers, self.before
+        if rows and not before:
+            self._began()
+        for key, row in rows.items():
+            if key in layers:
+                self.write(key, row)
+                continue
+            # What `_show` does, without a call per row.
+            was = visible.get(key)
+            if was is row:
+                continue
+            if key not in before:
+                before[key] = was
+            if row is None:
+                del visible[key]
+            else:
+                visible[key] = row
 
     # -- layers --------------------------------------------------------------------------------------------------------
 
@@ -168,10 +194,13 @@ class Overlay(Generic[T, K]):
         self._show(key, self._shadow.pop(key, None))
 
     def _show(self, key: K, row: T | None) -> None:
-        before = self.rows.get(key)
-        if before is row:
+        was = self.rows.get(key)
+        if was is row:
             return
-        self._touched(key, before)
+        if not self.before:
+            self._began()
+        if key not in self.before:
+            self.before[key] = was
         if row is None:
             del self.rows[key]
         else:

@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 
 from ._delta import Delta, Deltas, DeltaSink
 from ._errors import UsageError
+from ._overlay import Overlay
 
 __all__ = ["Change", "ChangeCallback", "ChangeSubscription", "Feeds", "Listeners", "require_callback"]
 
@@ -50,74 +51,68 @@ def require_callback(callback: object, what: str) -> None:
 ChangeCallback: TypeAlias = Callable[[Sequence[Change[T, K]]], object]
 
 
-class _Feed(Generic[T, K]):
-    """A sink that came in the middle of a batch starts from the rows of that moment, so it has its own beginning."""
-
-    __slots__ = ("sink", "start")
-
-    def __init__(self, sink: DeltaSink, start: dict[K, T | None] | None) -> None:
-        self.sink = sink
-        self.start = start
-
-
 class Feeds(Generic[T, K]):
-    """Collects the net change of a batch and hands it out once.
+    """Hands out the net change of each batch.
+
+    A batch is one part, or several: a sink that comes in the middle starts from the rows of that moment, so there
+    another part begins.
 
     Args:
-        rows: the visible rows, a live view.
+        overlay: whose rows they are.
     """
 
-    def __init__(self, rows: Mapping[K, T]) -> None:
-        self._rows = rows
-        self._start: dict[K, T | None] = {}
-        self._feeds: dict[object, _Feed[T, K]] = {}
-        self._late: list[_Feed[T, K]] = []
-
-    def touched(self, key: K, before: T | None) -> None:
-        """A visible row is about to change."""
-        self._start.setdefault(key, before)
-        for feed in self._late:
-            if feed.start is not None:
-                feed.start.setdefault(key, before)
-
-    @property
-    def has_changes(self) -> bool:
-        """Whether something was touched since the last hand-out."""
-        return bool(self._start)
+    def __init__(self, overlay: Overlay[T, K]) -> None:
+        self._overlay = overlay
+        self._sinks: dict[object, DeltaSink] = {}
+        self._parts: list[dict[K, T | None]] = []
+        """What changed in the parts of this batch that have ended."""
+        self._late: dict[object, int] = {}
+        """The first part of each sink that came in the middle of this batch."""
 
     def attach(self, sink: DeltaSink) -> Callable[[], None]:
         """Hand deltas to `sink` from the present rows on. Returns the function that stops it."""
         token = object()
-        feed = _Feed[T, K](sink, {} if self._start else None)
-        self._feeds[token] = feed
-        if feed.start is not None:
-            self._late.append(feed)
+        self._sinks[token] = sink
+        if self._overlay.before:
+            self._parts.append(self._overlay.before)
+            self._overlay.before = {}
+        if self._parts:
+            self._late[token] = len(self._parts)
 
         def detach() -> None:
-            self._feeds.pop(token, None)
-            if feed in self._late:
-                self._late.remove(feed)
+            self._sinks.pop(token, None)
+            self._late.pop(token, None)
 
         return detach
 
     def hand_out(self) -> None:
         """Give every sink the net change since the last call, or since it came."""
-        start, self._start = self._start, {}
-        if not start:
-            return
-        self._late.clear()
-        deltas = self._net(start)
-        for feed in list(self._feeds.values()):
-            own = feed.start
-            feed.start = None
-            mine = deltas if own is None else self._net(own)
-            if mine:
-                feed.sink(mine)
+        last, self._overlay.before = self._overlay.before, {}
+        if self._parts:
+            self._hand_out_parts([*self._parts, last])
+        elif last and self._sinks and (deltas := self._net(last)):
+            for sink in list(self._sinks.values()):
+                sink(deltas)
 
-    def _net(self, start: Mapping[K, T | None]) -> Deltas:
+    def _hand_out_parts(self, parts: Sequence[Mapping[K, T | None]]) -> None:
+        late, self._late, self._parts = self._late, {}, []
+        since: dict[int, Deltas] = {}
+        for token, sink in list(self._sinks.items()):
+            first = late.get(token, 0)
+            if first not in since:
+                before: dict[K, T | None] = {}
+                for part in parts[first:]:
+                    for key, row in part.items():
+                        before.setdefault(key, row)
+                since[first] = self._net(before)
+            if since[first]:
+                sink(since[first])
+
+    def _net(self, before: Mapping[K, T | None]) -> Deltas:
+        rows = self._overlay.rows
         deltas: list[Delta] = []
-        for key, old in start.items():
-            new = self._rows.get(key)
+        for key, old in before.items():
+            new = rows.get(key)
             if old is new or (old is not None and new is not None and old == new):
                 continue
             deltas.append((key, old, new))
