@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import HTTPConnection
 from starlette.types import Message
 
 from realtime_preset_node import CloseCode, NodePreset
 from tanstack_db.testing import settle
 from tanstack_realtime import Channel
-from tanstack_realtime.server import Permissions, Realtime, Reject, bearer_token
+from tanstack_realtime.server import Identity, Permissions, Realtime, Reject, bearer_token
 
 _PAGE = Path(__file__).parent / "../../../docs/protocol.md"
 _TEXT = _PAGE.read_text(encoding="utf-8") if _PAGE.exists() else ""
@@ -29,12 +30,21 @@ class Replay:
     def __init__(self) -> None:
         self.trial_is_over = False
         self.realtime = Realtime(
-            authorize=self._authorize, get_user=bearer_token, validate=self._validate, preset=NodePreset()
+            authorize=self._authorize, get_user=self._get_user, validate=self._validate, preset=NodePreset()
         )
         self.sent: list[Any] = []
         self.names: dict[str, str] = {}
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         self._incoming.put_nowait({"type": "websocket.connect"})
+
+    def _get_user(self, connection: HTTPConnection) -> str | Identity | None:
+        match bearer_token(connection):
+            case "carol until noon" | "carol until one":
+                return Identity("carol", expires_in=20)
+            case "carol until two":
+                raise OSError("database away")
+            case token:
+                return token
 
     def _authorize(self, user_id: str, channel: Channel) -> Permissions:
         match channel.namespace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -332,9 +332,11 @@ _WELCOME = {
 }
 
 
-async def handshake() -> tuple[NodeLink, Sink, DeadWire]:
+async def handshake(
+    get_token: Callable[[], Awaitable[str | None]] | None = None,
+) -> tuple[NodeLink, Sink, DeadWire]:
     sink, wire = Sink(), DeadWire()
-    link = NodeLink(sink, wire, asyncio.get_running_loop())
+    link = NodeLink(sink, wire, asyncio.get_running_loop(), get_token)
     opening = asyncio.ensure_future(link.handshake("secret", "me"))
     await settle()
     link.feed(json.dumps(_WELCOME))
@@ -431,4 +433,43 @@ async def test_a_cancelled_request_leaves_nothing_behind() -> None:
         request.cancel()
         await asyncio.wait([request])
     assert len(link._pending) == 0
+    await link.close()
+
+
+# -- a new token -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_wants_a_new_token_gets_one_at_a_time() -> None:  # A16
+    answers: list[asyncio.Future[str]] = []
+
+    async def get_token() -> str:
+        answers.append(asyncio.get_running_loop().create_future())
+        return await answers[-1]
+
+    link, _, wire = await handshake(get_token)
+    for _ in range(2):
+        link.feed('{"type":"auth","within":30}')
+        await settle()
+    assert len(answers) == 1
+    answers[0].set_result("t2")
+    await settle()
+    assert wire.sent == [{"type": "auth", "id": 1, "token": "t2"}]
+    link.feed('{"type":"error","id":1,"code":"unavailable","reason":"later","retryable":true}')
+    await settle()
+    link.feed('{"type":"auth","within":25}')
+    await settle()
+    answers[1].set_exception(ConnectionLostError("get_token raised"))
+    await settle()
+    link.feed('{"type":"auth","within":20}')
+    await settle()
+    assert (len(wire.sent), len(answers)) == (1, 3)
+    await link.close()
+
+
+async def test_without_get_token_the_handshake_answers_again() -> None:  # A16
+    link, _, wire = await handshake()
+    link.feed('{"type":"auth","within":30}')
+    await settle()
+    assert wire.sent[-1] == {"type": "auth", "id": 1}
+    link.feed('{"type":"ok","id":1}')
     await link.close()

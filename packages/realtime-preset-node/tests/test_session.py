@@ -89,7 +89,7 @@ class Harness:
     def open(self) -> Harness:
         self.send(type="hello", versions=[1])
         assert self.operation() == Authenticate(None)
-        assert [frame["type"] for frame in self.complete("u1")] == ["welcome"]
+        assert [frame["type"] for frame in self.complete(("u1", None))] == ["welcome"]
         return self
 
     def subscribe(self, channel: str, permissions: Permissions = GRANTED) -> list[dict[str, Any]]:
@@ -115,7 +115,7 @@ def test_hello_is_answered_once_the_user_is_known() -> None:  # C13
     assert h.operation() == Authenticate("secret")
     assert h.out.take() == []
     assert h.watcher.events == []
-    assert h.complete("u1") == [
+    assert h.complete(("u1", None)) == [
         {
             "type": "welcome",
             "version": 1,
@@ -188,7 +188,7 @@ def test_frames_behind_the_hello_wait_for_it() -> None:  # V1
     assert h.operation() == Authenticate(None)
     h.send(type="publish", id=2, channel="a", data=1)
     assert h.operation() is None
-    h.complete("u1")
+    h.complete(("u1", None))
     assert h.operation() == AdmitSubscribe("u1", "a")
 
 
@@ -379,6 +379,87 @@ def test_a_client_that_talks_is_not_pinged() -> None:
 # -- leases ----------------------------------------------------------------------------------------------------------
 
 
+def expiring(seconds: float = 60) -> Harness:
+    h = Harness(heartbeat=1e6)
+    h.send(type="hello", versions=[1], token="t1")
+    h.operation()
+    h.complete(("u1", seconds))
+    return h
+
+
+def test_a_new_token_keeps_the_connection_and_its_subscriptions() -> None:  # A16
+    h = expiring(60)
+    h.subscribe("a")
+    assert h.session.deadline == 30
+    assert h.after(29) == []
+    assert h.after(1) == [{"type": "auth", "within": 30.0}]
+    h.send(type="auth", id=7, token="t2")
+    assert h.operation() == Authenticate("t2")
+    assert h.complete(("u1", 60)) == [{"type": "ok", "id": 7}]
+    assert h.after(29) == []
+    assert h.after(1) == [{"type": "auth", "within": 30.0}]
+    h.hub.publish("a", "1", None, h.now)
+    assert [frame["type"] for frame in h.out.take()] == ["message"]
+    assert h.watcher.events == [("connected", "c1", "u1")]
+
+
+def test_a_short_lived_token_is_renewed_at_half_time() -> None:  # A16
+    assert expiring(10).session.deadline == 5
+
+
+def test_without_a_new_token_the_connection_ends_in_time() -> None:  # A16
+    h = expiring(60)
+    asked = [frame["within"] for _ in range(59) for frame in h.after(1)]
+    assert asked == [30.0, 25.0, 20.0, 15.0, 10.0, 5.0]
+    assert h.session.closing is None
+    h.after(1)
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.EXPIRED
+    assert not CloseCode.is_final(CloseCode.EXPIRED)  # the next attempt asks for a fresh token
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [
+        (AuthenticationError("x", reason="signed out"), CloseCode.UNAUTHENTICATED),
+        (("u2", 60.0), CloseCode.EXPIRED),
+    ],
+)
+def test_a_refused_or_foreign_token_ends_the_connection(outcome: Outcome, code: int) -> None:  # A16, C18
+    h = expiring()
+    h.send(type="auth", id=1, token="t2")
+    h.operation()
+    h.complete(outcome)
+    assert h.session.closing is not None
+    assert h.session.closing.code == code
+
+
+def test_a_server_that_cannot_tell_asks_again() -> None:  # A16, V5
+    h = expiring()
+    h.after(30)
+    h.send(type="auth", id=1, token="t2")
+    h.operation()
+    later = AuthenticationError("x", code="unavailable", reason="later", retryable=True)
+    assert [frame["code"] for frame in h.complete(later)] == ["unavailable"]
+    assert h.session.closing is None
+    assert h.after(5) == [{"type": "auth", "within": 25.0}]
+
+
+def test_what_waits_for_authentication_is_bounded_in_bytes() -> None:  # V1, A17
+    h = Harness(inbox_size=500)
+    h.send(type="hello", versions=[1])
+    h.operation()
+    for number in range(3):
+        assert not h.session.inbox_full
+        h.send(type="publish", id=number, channel="a", data="x" * 150)
+    assert h.session.inbox_full
+    assert h.complete(("u1", None))[0]["type"] == "welcome"
+    for number in range(3):
+        assert h.operation() == AdmitPublish("u1", "a", "x" * 150)
+        assert h.complete(publication("a", number)) == [{"type": "ok", "id": number}]
+    assert not h.session.inbox_full
+
+
 def test_an_expired_grant_is_asked_again_and_ends_when_denied() -> None:  # A5
     h = Harness().open()
     h.subscribe("a", Permissions(subscribe=True, expires_in=20))
@@ -433,7 +514,7 @@ def test_an_identity_from_before_the_revocation_does_not_count() -> None:  # A5
     h.send(type="hello", versions=[1], token="t")
     assert h.operation() == Authenticate("t")
     h.session.revoke("u1", None, h.now)
-    assert h.complete("u1") == []
+    assert h.complete(("u1", None)) == []
     assert h.watcher.events == []
     assert h.operation() == Authenticate("t")
     h.complete(AuthenticationError("x", reason="not signed in"))

@@ -292,6 +292,34 @@ async def test_a_failing_token_provider_is_asked_again(network: Network, errors:
     await nothing_is_left(network)
 
 
+async def test_a_live_connection_gets_fresh_tokens_too() -> None:  # A16
+    tokens: deque[Any] = deque(["t1", "t2", OSError("no keychain"), 7])
+    errors: list[Exception] = []
+
+    def get_token() -> str:
+        token = tokens.popleft()
+        if isinstance(token, Exception):
+            raise token
+        return str(token) if isinstance(token, str) else token
+
+    network = Network()
+    async with create_realtime_client(
+        transport=network, db=DbClient(on_error=errors.append), get_token=get_token
+    ) as client:
+        refresh = network.requests[0].get_token
+        assert network.requests[0].token == "t1"
+        assert refresh is not None
+        assert await refresh() == "t2"
+        for _ in range(2):  # one fails, one is no token: both are reported once
+            with pytest.raises(RealtimeError):
+                await refresh()
+        assert client.is_connected
+    assert [str(error).split(";")[0] for error in errors] == [
+        "get_token raised OSError('no keychain')",
+        "get_token returned int",
+    ]
+
+
 async def test_a_token_that_is_no_text_is_a_final_error(network: Network) -> None:
     number: Any = 5
     client = create_realtime_client(transport=network, db=DbClient(), get_token=lambda: number)

@@ -19,7 +19,7 @@ from tanstack_realtime._errors import (
     RealtimeError,
 )
 from tanstack_realtime._keys import Channel
-from tanstack_realtime.server import ANONYMOUS, Gate, Permissions, Reject, ServerObserver, bearer_token
+from tanstack_realtime.server import ANONYMOUS, Gate, Identity, Permissions, Reject, ServerObserver, bearer_token
 from tanstack_realtime.server._declared import DeclaredChannels
 from tanstack_realtime.server._origin import OriginPolicy
 from tanstack_realtime.server._token import connection_with_token
@@ -101,8 +101,25 @@ async def test_the_user_comes_from_a_sync_or_an_async_hook() -> None:
         await asyncio.sleep(1)
         return "u2"
 
-    assert await Setup().gate().authenticate(connection()) == "u1"
-    assert await Setup(get_user=later).gate().authenticate(connection()) == "u2"
+    assert await Setup().gate().authenticate(connection()) == ("u1", None)
+    assert await Setup(get_user=later).gate().authenticate(connection()) == ("u2", None)
+
+
+async def test_an_identity_says_how_long_it_is_good_for() -> None:  # A16
+    setup = Setup(get_user=lambda connection: Identity("u1", expires_in=60))
+    assert await setup.gate().authenticate(connection()) == ("u1", 60)
+
+
+@pytest.mark.parametrize(("user", "seconds"), [("", None), ("u1", 0), ("u1", float("inf"))])
+def test_an_identity_is_somebody_for_some_time(user: str, seconds: float | None) -> None:
+    with pytest.raises(ValueError, match="Identity"):
+        Identity(user, seconds)
+
+
+def test_an_identity_is_a_string() -> None:
+    number: Any = 7
+    with pytest.raises(TypeError, match="str"):
+        Identity(number)
 
 
 async def test_nobody_is_refused_for_good() -> None:  # A4
@@ -116,7 +133,7 @@ async def test_nobody_is_refused_for_good() -> None:  # A4
 
 async def test_nobody_is_let_in_only_by_an_explicit_choice() -> None:  # A4
     gate = Setup(get_user=lambda connection: None, allow_anonymous=True).gate()
-    assert await gate.authenticate(connection()) == ANONYMOUS
+    assert await gate.authenticate(connection()) == (ANONYMOUS, None)
 
 
 @pytest.mark.parametrize("user", [7, b"u1", "", True, ["u1"]])

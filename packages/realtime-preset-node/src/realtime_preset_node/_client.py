@@ -92,7 +92,7 @@ class NodeTransport:
         url = socket_url(request.url)
         socket = await _connect(request.url, url, _headers(request), self._http)
         wire = _SocketWire(socket)
-        link = NodeLink(sink, wire, asyncio.get_running_loop())
+        link = NodeLink(sink, wire, asyncio.get_running_loop(), request.get_token)
         wire.start(link)
         try:
             await link.handshake(request.token, request.client_id)

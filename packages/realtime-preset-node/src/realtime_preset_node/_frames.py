@@ -11,6 +11,8 @@ __all__ = [
     "MAX_ID",
     "SEPARATOR",
     "VERSIONS",
+    "Auth",
+    "AuthRequest",
     "BadFrameError",
     "ClientFrame",
     "CloseCode",
@@ -57,6 +59,7 @@ class CloseCode(enum.IntEnum):
     UNSUPPORTED_VERSION = 4406
     UNAVAILABLE = 4500
     SILENT = 4508
+    EXPIRED = 4510
     TOO_MANY_FRAMES = 4529
 
     @staticmethod
@@ -84,6 +87,14 @@ class Hello:
     versions: tuple[int, ...]
     token: str | None = None
     client: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """A new token for the connection; None where the handshake itself says who the client is."""
+
+    id: int
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +145,7 @@ class UnknownFrame:
     id: int | None = None
 
 
-ClientFrame: TypeAlias = Hello | Subscribe | Unsubscribe | Publish | Ping | Pong | UnknownFrame
+ClientFrame: TypeAlias = Hello | Auth | Subscribe | Unsubscribe | Publish | Ping | Pong | UnknownFrame
 
 
 # -- frames from the server ------------------------------------------------------------------------------------------
@@ -151,6 +162,13 @@ class Welcome:
     heartbeat: float
     timeout: float
     max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuthRequest:
+    """The server wants an `Auth`; without one it closes the connection after `within` seconds."""
+
+    within: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,4 +220,6 @@ class Revoked:
     reason: str
 
 
-ServerFrame: TypeAlias = Welcome | Subscription | Ok | ErrorFrame | Message | Revoked | Ping | Pong | UnknownFrame
+ServerFrame: TypeAlias = (
+    Welcome | AuthRequest | Subscription | Ok | ErrorFrame | Message | Revoked | Ping | Pong | UnknownFrame
+)

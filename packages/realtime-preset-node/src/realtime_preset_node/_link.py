@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, Protocol, cast
 
 from tanstack_realtime import (
@@ -28,6 +28,8 @@ from ._frames import (
     ENVELOPE_BYTES,
     SEPARATOR,
     VERSIONS,
+    Auth,
+    AuthRequest,
     BadFrameError,
     ClientFrame,
     CloseCode,
@@ -72,12 +74,26 @@ class NodeLink:
     """An authenticated connection to a node server.
 
     The transport makes one per attempt, feeds it by `feed` and `lost`, and gives it away after `handshake`.
+
+    Args:
+        sink: hears what arrives.
+        wire: moves text.
+        loop: the client's.
+        get_token: gives a fresh token when the server wants one, or None where the handshake says who we are.
     """
 
-    def __init__(self, sink: LinkSink, wire: Wire, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        sink: LinkSink,
+        wire: Wire,
+        loop: asyncio.AbstractEventLoop,
+        get_token: Callable[[], Awaitable[str | None]] | None = None,
+    ) -> None:
         self._sink = sink
         self._wire = wire
         self._loop = loop
+        self._get_token = get_token
+        self._refresh: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
         self._pending: dict[int, tuple[ClientFrame, asyncio.Future[ServerFrame]]] = {}
         self._welcomed: asyncio.Future[Welcome] = loop.create_future()
@@ -191,7 +207,10 @@ class NodeLink:
                 if self._epochs.pop(channel, None) is not None:
                     self._sink.revoked(channel, code, reason)
             case Ping():
-                self._spawn_send(pong_frame(frame.id))
+                _ = self._spawn(self._send_quietly(pong_frame(frame.id)))
+            case AuthRequest():
+                if self._refresh is None or self._refresh.done():
+                    self._refresh = self._spawn(self._send_token())
             case Welcome():
                 if not self._welcomed.done():
                     self._welcomed.set_result(frame)
@@ -268,10 +287,19 @@ class NodeLink:
             return
         self._watchdog = self._loop.call_at(self._heard + limit, self._watch)
 
-    def _spawn_send(self, text: str) -> None:
-        task = self._loop.create_task(self._send_quietly(text))
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
+
+    async def _send_token(self) -> None:
+        """Answer a server that wants a new token. What fails here is asked again, until the server gives up."""
+        try:
+            token = None if self._get_token is None else await self._get_token()
+            await self._request(lambda number: Auth(number, token))
+        except RealtimeError:
+            return
 
     async def _send_quietly(self, text: str) -> None:
         try:

@@ -158,8 +158,8 @@ class _LocalWire:
         if self._ending is not None:
             await asyncio.wait([self._ending])
 
-    async def _authenticate(self, _token: str | None) -> str:
-        return self._user_id
+    async def _authenticate(self, _token: str | None) -> tuple[str, float | None]:
+        return self._user_id, None
 
     def _end(self, code: int) -> None:
         """Called once, as soon as either side closes."""

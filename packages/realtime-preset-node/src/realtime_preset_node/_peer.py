@@ -54,11 +54,16 @@ class Peer:
     Args:
         shared: what all connections share.
         sink: takes the frames for the client.
-        authenticate: gives the user id for the token of the hello, or raises `AuthenticationError`.
+        authenticate: gives the user id for a token, and the seconds that it is good for; or raises
+            `AuthenticationError`.
     """
 
     def __init__(
-        self, shared: PeerFactory, *, sink: Sink, authenticate: Callable[[str | None], Awaitable[str]]
+        self,
+        shared: PeerFactory,
+        *,
+        sink: Sink,
+        authenticate: Callable[[str | None], Awaitable[tuple[str, float | None]]],
     ) -> None:
         self._shared = shared
         self._sink = sink

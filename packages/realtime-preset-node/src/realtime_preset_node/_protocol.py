@@ -15,6 +15,8 @@ from tanstack_realtime._json import MAX_DEPTH, decode_json, encode_json
 
 from ._frames import (
     MAX_ID,
+    Auth,
+    AuthRequest,
     BadFrameError,
     ClientFrame,
     ErrorFrame,
@@ -34,6 +36,7 @@ from ._frames import (
 )
 
 __all__ = [
+    "auth_request_frame",
     "client_frame",
     "error_frame",
     "message_body",
@@ -152,6 +155,7 @@ def _subscription(m: _Members) -> Subscription:
 
 _CLIENT_FRAMES: Final[Mapping[str, Callable[[_Members], ClientFrame]]] = {
     "hello": _hello,
+    "auth": lambda m: Auth(m.integer("id"), m.text("token") if m.has("token") else None),
     "subscribe": _subscribe,
     "unsubscribe": lambda m: Unsubscribe(m.integer("id"), m.text("channel")),
     "publish": lambda m: Publish(m.integer("id"), m.text("channel"), m.raw("data")),
@@ -169,6 +173,7 @@ _SERVER_FRAMES: Final[Mapping[str, Callable[[_Members], ServerFrame]]] = {
         timeout=m.seconds("timeout"),
         max_message_bytes=m.integer("max_message_bytes"),
     ),
+    "auth": lambda m: AuthRequest(m.seconds("within")),
     "subscribed": _subscription,
     "ok": lambda m: Ok(m.integer("id")),
     "error": lambda m: ErrorFrame(m.id, m.text("code"), m.text("reason"), m.flag("retryable")),
@@ -228,6 +233,10 @@ def client_frame(frame: ClientFrame) -> str:
                 wire["token"] = token
             if client:
                 wire["client"] = client
+        case Auth(identifier, token):
+            wire = {"type": "auth", "id": identifier}
+            if token is not None:
+                wire["token"] = token
         case Subscribe(identifier, channel, since):
             wire = {"type": "subscribe", "id": identifier, "channel": channel}
             if since is not None:
@@ -259,6 +268,11 @@ def welcome_frame(welcome: Welcome) -> str:
             "max_message_bytes": welcome.max_message_bytes,
         }
     )
+
+
+def auth_request_frame(within: float) -> str:
+    """Write that a new token is needed within so many seconds."""
+    return f'{{"type":"auth","within":{within:.3f}}}'
 
 
 def message_body(offset: int, text: str, user_id: str | None) -> str:

@@ -211,7 +211,7 @@ class _Endpoint:
         await send({"type": "websocket.accept"})
         sink = AsgiSink(send)
 
-        async def authenticate(token: str | None) -> str:
+        async def authenticate(token: str | None) -> tuple[str, float | None]:
             return await shared.context.gate.authenticate(connection_with_token(scope, token))
 
         peer = Peer(shared, sink=sink, authenticate=authenticate)

@@ -29,6 +29,7 @@ from tanstack_realtime.server import Permissions, Publication, ServerObserver
 from ._frames import (
     ENVELOPE_BYTES,
     VERSIONS,
+    Auth,
     BadFrameError,
     ClientFrame,
     CloseCode,
@@ -44,6 +45,7 @@ from ._frames import (
 from ._hub import Hub, Subscriber
 from ._packet import Packet
 from ._protocol import (
+    auth_request_frame,
     error_frame,
     ok_frame,
     parse_client_frame,
@@ -76,7 +78,7 @@ class Closing:
 
 @dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Find out who the client is. Outcome: the user id, or an error."""
+    """Find out who the client is. Outcome: the user id and the seconds that it is good for, or an error."""
 
     token: str | None
 
@@ -99,7 +101,7 @@ class AdmitPublish:
 
 
 Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPublish
-Outcome: TypeAlias = str | tuple[Channel, Permissions] | Publication | RealtimeError
+Outcome: TypeAlias = tuple[str, float | None] | tuple[Channel, Permissions] | Publication | RealtimeError
 
 
 class _State(enum.Enum):
@@ -117,6 +119,7 @@ _NEXT: Final = {
 }
 
 _RECHECKS: Final = 10
+_NEVER: Final = float("inf")
 
 
 @dataclass(slots=True)
@@ -134,7 +137,7 @@ class _Outbox(Subscriber, Protocol):
     """Takes replies as it takes messages."""
 
 
-_Waiting: TypeAlias = Hello | Subscribe | Unsubscribe | Publish | UnknownFrame | BadFrameError | _Recheck
+_Waiting: TypeAlias = Hello | Auth | Subscribe | Unsubscribe | Publish | UnknownFrame | BadFrameError | _Recheck
 
 
 class Session:
@@ -171,11 +174,18 @@ class Session:
         self._started = now
         self._heard = now
         self._pinged = False
-        self._inbox: deque[_Waiting] = deque()
-        self._running: Hello | Subscribe | Publish | _Recheck | None = None
+        self._inbox: deque[tuple[_Waiting, int]] = deque()
+        self._inbox_size = 0
+        self._running: Hello | Auth | Subscribe | Publish | _Recheck | None = None
         self._stale = False
         """Whether access was revoked while the running operation was asked: its answer may be older than that."""
         self._leases: dict[str, _Lease] = {}
+        self._lease_due = _NEVER
+        """When the first of them ends, or earlier."""
+        self._expires = _NEVER
+        """When the identity is no longer good."""
+        self._ask = _NEVER
+        """When to ask for a new token."""
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
@@ -194,9 +204,10 @@ class Session:
             self.close(CloseCode.PROTOCOL_ERROR, "the first frame must be hello")
             return
         if self.inbox_full:
-            self.close(CloseCode.TOO_MANY_FRAMES, f"more than {self._settings.inbox} frames wait for their turn")
+            self.close(CloseCode.TOO_MANY_FRAMES, "more frames were sent at once than the server lets wait")
             return
-        self._inbox.append(frame)
+        self._inbox.append((frame, len(text)))
+        self._inbox_size += len(text)
 
     def next_operation(self) -> Operation | None:
         """Handle what waits up to the next frame that needs the gate, and return what to ask it.
@@ -204,7 +215,9 @@ class Session:
         The caller runs the operation and passes its outcome to `complete` before it calls this again.
         """
         while self._running is None and self._inbox and self.closing is None:
-            operation = self._handle(self._inbox.popleft())
+            frame, size = self._inbox.popleft()
+            self._inbox_size -= size
+            operation = self._handle(frame)
             if operation is not None:
                 return operation
         return None
@@ -216,14 +229,20 @@ class Session:
         if self.closing is not None:
             return
         if stale and request is not None:
-            self._inbox.appendleft(request)
+            self._inbox.appendleft((request, 0))
             if isinstance(request, Hello):
                 self._move(_State.NEW)
             return
         match request, outcome:
-            case Hello(), str():
-                self._open(outcome, now)
+            case Hello(), (str() as user_id, float() | int() | None as expires_in):
+                self._open(user_id, expires_in, now)
             case Hello(), RealtimeError():
+                self._refuse_identity(outcome)
+            case Auth(), (str() as user_id, float() | int() | None as expires_in):
+                self._refreshed(request, user_id, expires_in, now)
+            case Auth(), RealtimeError(retryable=True):
+                self._send(error_frame(request.id, outcome))
+            case Auth(), RealtimeError():
                 self._refuse_identity(outcome)
             case Subscribe(), RealtimeError():
                 self._send(error_frame(request.id, outcome))
@@ -257,10 +276,18 @@ class Session:
         if now >= self._heard + settings.heartbeat and not self._pinged:
             self._pinged = True
             self._send(ping_frame())
-        for channel, lease in self._leases.items():
-            if now >= lease.expires:
-                lease.expires = float("inf")  # asked once; `complete` sets the next time
-                self._inbox.append(_Recheck(channel))
+        if now >= self._expires:
+            self.close(CloseCode.EXPIRED, "the identity has expired and no new token came")
+            return
+        if now >= self._ask:
+            self._ask = now + settings.recheck
+            self._send(auth_request_frame(self._expires - now))
+        if now >= self._lease_due:
+            for channel, lease in self._leases.items():
+                if now >= lease.expires:
+                    lease.expires = _NEVER  # asked once; `complete` sets the next time
+                    self._inbox.append((_Recheck(channel), 0))
+            self._lease_due = min((lease.expires for lease in self._leases.values()), default=_NEVER)
 
     def revoke(self, user_id: str, channel: str | None, now: float) -> None:
         """End a user's access to a channel, or with None to everything. Others are not concerned.
@@ -299,7 +326,7 @@ class Session:
     @property
     def inbox_full(self) -> bool:
         """Whether the shell must stop reading: the next frame would close the connection."""
-        return len(self._inbox) >= self._settings.inbox
+        return len(self._inbox) >= self._settings.inbox or self._inbox_size >= self._settings.inbox_size
 
     @property
     def deadline(self) -> float | None:
@@ -310,7 +337,7 @@ class Session:
         if self._state is _State.NEW:
             return self._started + settings.hello_timeout
         quiet = self._heard + settings.heartbeat + (settings.timeout if self._pinged else 0.0)
-        return min([quiet, *(lease.expires for lease in self._leases.values())])
+        return min(quiet, self._ask, self._expires, self._lease_due)
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
@@ -344,6 +371,9 @@ class Session:
                 return Authenticate(frame.token)
             case Hello():
                 self._refuse(None, "bad_frame", "hello comes once")
+            case Auth():
+                self._running = frame
+                return Authenticate(frame.token)
             case Subscribe():
                 self._running = frame
                 return AdmitSubscribe(user_id, frame.channel)
@@ -367,9 +397,10 @@ class Session:
     def _refuse(self, identifier: int | None, code: str, reason: str) -> None:
         self._send(error_frame(identifier, RealtimeError(reason, code=code)))
 
-    def _open(self, user_id: str, now: float) -> None:
+    def _open(self, user_id: str, expires_in: float | None, now: float) -> None:
         settings = self._settings
         self.user_id = user_id
+        self._know_for(expires_in, now)
         self._heard = now
         self._move(_State.OPEN)
         welcome = Welcome(
@@ -383,6 +414,20 @@ class Session:
         )
         self._send(welcome_frame(welcome))
         self._observer.connected(self.connection_id, user_id)
+
+    def _know_for(self, expires_in: float | None, now: float) -> None:
+        self._expires = self._ask = _NEVER
+        if expires_in is not None:
+            self._expires = now + expires_in
+            self._ask = self._expires - min(self._settings.refresh, expires_in / 2)
+
+    def _refreshed(self, request: Auth, user_id: str, expires_in: float | None, now: float) -> None:
+        if user_id != self.user_id:
+            # Everything on this connection was granted to somebody else; a new one begins with nothing.
+            self.close(CloseCode.EXPIRED, "the token belongs to another user; connect again")
+            return
+        self._know_for(expires_in, now)
+        self._send(ok_frame(request.id))
 
     def _refuse_identity(self, error: RealtimeError) -> None:
         final = isinstance(error, AuthenticationError) and not error.retryable
@@ -401,6 +446,7 @@ class Session:
             self._leases.pop(channel, None)
         else:
             self._leases[channel] = _Lease(now + permissions.expires_in)
+            self._lease_due = min(self._lease_due, now + permissions.expires_in)
 
     def _rechecked(self, channel: str, outcome: Outcome, now: float) -> None:
         lease = self._leases.get(channel)
@@ -413,6 +459,7 @@ class Session:
                 # A database that is away for a moment must not empty everybody's screen.
                 lease.failures += 1
                 lease.expires = now + self._settings.recheck
+                self._lease_due = min(self._lease_due, lease.expires)
             case RealtimeError():
                 self._drop(channel, now)
                 self._send(revoked_frame(channel, outcome.code, outcome.reason))

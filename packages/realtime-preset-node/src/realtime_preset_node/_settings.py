@@ -35,7 +35,11 @@ class SessionSettings:
         heartbeat: seconds without a frame from the client after which the server pings.
         timeout: seconds that the client has to answer; then the connection counts as dead.
         inbox: frames that may wait for their turn.
-        recheck: seconds after which an expired grant is asked for again when `authorize` failed, ten times at most.
+        inbox_size: bytes of them.
+        recheck: seconds after which an expired grant is asked for again when `authorize` failed, ten times at most, and
+            after which a client that did not send a new token is asked for it again.
+        refresh: seconds before an identity expires at which the client is asked for a new token; half of its lifetime
+            where that is less.
     """
 
     preset: str = "node"
@@ -44,4 +48,6 @@ class SessionSettings:
     heartbeat: float = 25.0
     timeout: float = 10.0
     inbox: int = 256
+    inbox_size: int = 1_048_576
     recheck: float = 5.0
+    refresh: float = 30.0

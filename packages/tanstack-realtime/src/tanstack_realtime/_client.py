@@ -42,7 +42,7 @@ __all__ = ["GetToken", "OnError", "RealtimeClient"]
 C = TypeVar("C")
 
 GetToken: TypeAlias = Callable[[], str | Awaitable[str | None] | None]
-"""Returns a fresh token, sync or async; asked before every attempt and every HTTP request."""
+"""Returns a fresh token, sync or async; asked before every attempt and every HTTP request, and when one expires."""
 
 OnError: TypeAlias = Callable[[Exception], object]
 
@@ -396,7 +396,16 @@ class RealtimeClient:
     async def _make_request(self) -> OpenRequest:
         if self._preset is not None:
             await self._endpoint.check_preset(self._preset)
-        return OpenRequest(self._url, await self._token(), MappingProxyType(self._headers), self.origin)
+        refresh = None if self._get_token is None else self._refresh_token
+        return OpenRequest(self._url, await self._token(), MappingProxyType(self._headers), self.origin, refresh)
+
+    async def _refresh_token(self) -> str | None:
+        try:
+            return await self._token()
+        except RealtimeError as error:
+            if not error.retryable:  # the others have been reported, or are tried again
+                self.report(error)
+            raise
 
     def _woken(self, event: LifecycleEvent) -> None:
         if not self._closing and _loop_runs():

@@ -16,7 +16,7 @@ Every call to the sink is synchronous, happens on the client's loop, in the orde
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -109,12 +109,15 @@ class OpenRequest:
         token: fresh from the application's `get_token`, or None. Never put into a URL.
         headers: extra HTTP headers for the handshake.
         client_id: id of this client instance, for the server's logs.
+        get_token: gives another fresh token while the link lives, for a provider that asks for one; None where `token`
+            is None for good. What it raises is a `RealtimeError` that has been reported.
     """
 
     url: str | None
     token: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     client_id: str = ""
+    get_token: Callable[[], Awaitable[str | None]] | None = None
 
 
 class LinkSink(Protocol):

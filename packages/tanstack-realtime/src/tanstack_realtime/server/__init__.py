@@ -14,7 +14,7 @@ Needs the extra: ``pip install "tanstack-realtime[server]"``.
 from ._app import Realtime, publish
 from ._declared import Channels, DeclaresChannel
 from ._gate import Gate, Operation
-from ._permissions import ANONYMOUS, Authorize, GetUser, Permissions, Reject, Validate
+from ._permissions import ANONYMOUS, Authorize, GetUser, Identity, Permissions, Reject, Validate
 from ._preset import LocalServerPreset, Publication, ServerContext, ServerObserver, ServerPreset
 from ._token import bearer_token, connection_with_token
 
@@ -25,6 +25,7 @@ __all__ = [
     "DeclaresChannel",
     "Gate",
     "GetUser",
+    "Identity",
     "LocalServerPreset",
     "Operation",
     "Permissions",

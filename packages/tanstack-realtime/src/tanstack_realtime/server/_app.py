@@ -51,8 +51,8 @@ class Realtime:
     Args:
         authorize: ``authorize(user_id, channel) -> Permissions``, sync or async. Decides about every channel, on every
             preset. What it raises is never a grant.
-        get_user: ``get_user(connection) -> str | None``, sync or async: who a request or a WebSocket belongs to. It
-            gets a starlette `HTTPConnection`; `bearer_token(connection)` is the client's token.
+        get_user: ``get_user(connection) -> str | Identity | None``, sync or async: who a request or a WebSocket belongs
+            to, and until when. It gets a starlette `HTTPConnection`; `bearer_token(connection)` is the client's token.
         preset: name of the preset, or None for the environment, then pyproject.toml, then ``"node"``.
         channels: parameter names per namespace (``{"todos": {"project_id"}}``), or the collections themselves. A
             channel with other names is refused before `authorize` runs.

@@ -20,7 +20,7 @@ from tanstack_realtime._keys import Channel, parse_channel
 
 from ._declared import DeclaredChannels
 from ._origin import OriginPolicy
-from ._permissions import ANONYMOUS, Authorize, GetUser, Permissions, Reject, Validate
+from ._permissions import ANONYMOUS, Authorize, GetUser, Identity, Permissions, Reject, Validate
 from ._preset import Publication, ServerObserver
 
 if TYPE_CHECKING:
@@ -97,8 +97,10 @@ class Gate:
                 )
             )
 
-    async def authenticate(self, connection: HTTPConnection, /) -> str:
-        """Return the connection's user id; `ANONYMOUS` for nobody, where that is allowed.
+    async def authenticate(self, connection: HTTPConnection, /) -> tuple[str, float | None]:
+        """Return the connection's user id, and the seconds until it must be asked again, or None.
+
+        The id is `ANONYMOUS` for nobody, where that is allowed.
 
         Raises:
             AuthenticationError: nobody (``unauthenticated``), or `get_user` failed (``unavailable``, retryable).
@@ -116,19 +118,21 @@ class Gate:
             ) from error
         if user is None:
             if self._allow_anonymous:
-                return ANONYMOUS
+                return ANONYMOUS, None
             raise self._refuse(AuthenticationError("get_user returned None", reason="not signed in"))
-        if not isinstance(user, str) or not user:
-            raise self._fault(
-                AuthenticationError(
-                    f"get_user returned {user!r}; return the user's id as a non-empty str (for example "
-                    "str(user.id)), or None for nobody",
-                    code="unavailable",
-                    reason=_TEMPORARY,
-                    retryable=True,
-                )
+        if isinstance(user, Identity):
+            return user.user_id, user.expires_in
+        if isinstance(user, str) and user:
+            return user, None
+        raise self._fault(
+            AuthenticationError(
+                f"get_user returned {user!r}; return the user's id as a non-empty str (for example str(user.id)), an "
+                "Identity, or None for nobody",
+                code="unavailable",
+                reason=_TEMPORARY,
+                retryable=True,
             )
-        return user
+        )
 
     def parse(self, channel: object, /) -> Channel:
         """Return the channel of a wire string that came from outside.

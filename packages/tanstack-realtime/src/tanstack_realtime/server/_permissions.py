@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from starlette.requests import HTTPConnection
 
 from tanstack_realtime._keys import Channel
 
-__all__ = ["ANONYMOUS", "Authorize", "GetUser", "Permissions", "Reject", "Validate"]
+__all__ = ["ANONYMOUS", "Authorize", "GetUser", "Identity", "Permissions", "Reject", "Validate"]
 
 ANONYMOUS: Final = ""
 """The user id that `authorize` sees for a connection without a user, where `allow_anonymous=True`."""
@@ -42,16 +42,42 @@ class Permissions:
         for name, value in flags.items():
             if not isinstance(value, bool):
                 raise TypeError(f"Permissions({name}={value!r}): pass True or False, for example {name}=bool(member)")
-        _check_seconds(self.expires_in)
+        _check_seconds("Permissions", self.expires_in)
 
 
-def _check_seconds(seconds: object) -> None:
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a connection belongs to, and for how long that is known: what `get_user` returns for a token that expires.
+
+    Attributes:
+        user_id: the user's id, not empty.
+        expires_in: seconds that the token is still good for, or None for as long as the connection lives. A live
+            connection is asked for a new token in time, and closed when none comes.
+
+    Raises:
+        TypeError: a value of another type.
+        ValueError: `user_id` is empty, or `expires_in` is not a positive, finite number.
+    """
+
+    user_id: str
+    expires_in: float | None = None
+
+    def __post_init__(self) -> None:
+        user_id = cast("object", self.user_id)
+        if not isinstance(user_id, str):
+            raise TypeError(f"Identity({user_id!r}): pass the user's id as a str, for example str(user.id)")
+        if not user_id:
+            raise ValueError("Identity(''): pass the user's id; get_user returns None for nobody")
+        _check_seconds("Identity", self.expires_in)
+
+
+def _check_seconds(where: str, seconds: object) -> None:
     if seconds is None:
         return
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"Permissions(expires_in={seconds!r}): pass seconds as a number, or None")
+        raise TypeError(f"{where}(expires_in={seconds!r}): pass seconds as a number, or None")
     if not (math.isfinite(seconds) and seconds > 0):
-        raise ValueError(f"Permissions(expires_in={seconds!r}): pass a positive number of seconds, or None")
+        raise ValueError(f"{where}(expires_in={seconds!r}): pass a positive number of seconds, or None")
 
 
 class Reject(Exception):
@@ -65,8 +91,8 @@ class Reject(Exception):
 Authorize: TypeAlias = Callable[[str, Channel], Permissions | Awaitable[Permissions]]
 """``authorize(user_id, channel)``, sync or async."""
 
-GetUser: TypeAlias = Callable[[HTTPConnection], str | Awaitable[str | None] | None]
-"""``get_user(connection)``, sync or async: the user's id, or None for nobody."""
+GetUser: TypeAlias = Callable[[HTTPConnection], str | Identity | Awaitable[str | Identity | None] | None]
+"""``get_user(connection)``, sync or async: the user's id, an `Identity` where it expires, or None for nobody."""
 
 Validate: TypeAlias = Callable[[str, Channel, Any], Any | Awaitable[Any]]
 """``validate(user_id, channel, data)``, sync or async: the payload to publish, as it is or rewritten.

@@ -58,7 +58,7 @@ def common_routes(
             # A form on another site can post without asking first, but not with this type.
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise MessageError("publish takes application/json", code="bad_media_type")
-            user_id = await gate.authenticate(request)
+            user_id, _ = await gate.authenticate(request)
             body = _publish_body(await _read(request, max_message_bytes + _ENVELOPE_BYTES))
             await publish(await gate.admit_publish(user_id, body["channel"], body["data"]))
         except RealtimeError as error:
