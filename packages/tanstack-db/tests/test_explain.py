@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any, cast
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeAlias, TypeVar, cast
 
 import pytest
 import pytest_asyncio
 
 from tanstack_db import (
+    Collection,
     DbClient,
     Explanation,
+    LiveQuery,
+    LiveSource,
     Operator,
     QueryBuilder,
     UsageError,
@@ -23,22 +26,25 @@ from tanstack_db import (
 from tanstack_db._pipeline import Pipeline
 from tanstack_db.testing import ManualSource
 
+Row: TypeAlias = dict[str, Any]
+V = TypeVar("V")
+
 
 class World:
     """Twenty tasks with a note each."""
 
     def __init__(self) -> None:
         self.client = DbClient()
-        self.task_source, self.note_source = ManualSource[Any, Any](), ManualSource[Any, Any]()
+        self.task_source, self.note_source = ManualSource[Row, int](), ManualSource[Row, int]()
         self.tasks = self._table("tasks", self.task_source)
         self.notes = self._table("notes", self.note_source)
         for table in (self.tasks, self.notes):
             self.live(table)
 
-    def _table(self, name: str, source: ManualSource[Any, Any]) -> Any:
+    def _table(self, name: str, source: ManualSource[Row, int]) -> Collection[Row, int]:
         return self.client.build(collection_options(id=name, get_key=lambda row: row["id"], sync=source))
 
-    def live(self, query: Any) -> Any:
+    def live(self, query: LiveSource[V] | Callable[[QueryBuilder], LiveSource[V]]) -> LiveQuery[V]:
         made = live_query(query, client=self.client)
         made.subscribe(lambda: None)
         return made
@@ -59,19 +65,23 @@ def figures(explanation: Explanation) -> list[tuple[str, int, int]]:
     return [(operator.name, operator.rows_in, operator.rows_out) for operator in explanation.operators]
 
 
-def joined(world: World) -> Any:
+def joined(world: World) -> LiveQuery[Any]:
     heavy = QueryBuilder().from_(world.notes).where(lambda note: note["weight"] > 0)
     return world.live(
         lambda q: (
             q.from_(world.tasks)
             .where(lambda task: (task["project"] == 1) & (task["n"] != 3))
             .join(notes=heavy, on=lambda task, note: task["id"] == note["task"])
-            .where(lambda task, note: col(note["weight"]).is_none() | (note["weight"] > 1))
+            .where(no_light_note)
             .order_by(lambda task, note: task["n"], desc=True)
             .limit(3)
             .select(number_of)
         )
     )
+
+
+def no_light_note(task: Any, note: Any) -> Any:
+    return col(note["weight"]).is_none() | (note["weight"] > 1)
 
 
 def number_of(task: Any, note: Any) -> Any:
