@@ -252,6 +252,19 @@ def test_the_publisher_has_its_message_before_the_turn_ends() -> None:  # P5
     assert (offsets(me), offsets(other)) == ([1, 2, 3], [1, 2, 3])
 
 
+def test_a_channel_that_is_forgotten_within_a_turn_leaves_nothing_to_its_successor() -> None:
+    turn = Turn()
+    hub = make_hub(limits=HistoryLimits(idle_channels=0), defer=turn.defer)
+    first, second = Reader(), Reader()
+    hub.subscribe(first, "a", None, 0)
+    hub.publish("a", "1", None, 0)
+    hub.remove(first, 0)
+    assert hub.subscribe(second, "a", None, 0).epoch == "e2"
+    hub.catch_up(second)
+    turn.end()
+    assert (offsets(first), offsets(second)) == ([1], [])
+
+
 def test_a_turn_that_never_ends_is_cut() -> None:
     turn = Turn()
     hub, reader = make_hub(defer=turn.defer), Reader()

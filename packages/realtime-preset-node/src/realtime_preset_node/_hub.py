@@ -122,6 +122,9 @@ class _Stream:
         self.subscribers.pop(subscriber, None)
         self._caught_up.pop(subscriber, None)
         self._targets = None
+        if not self.subscribers:
+            self._pending.clear()  # nobody may find it later: not even who subscribes before the turn ends
+            self._pending_size = 0
 
     def push(self, packet: Packet, publisher: Subscriber | None) -> None:
         """Take a message for everybody but its publisher, who has it already."""
@@ -281,6 +284,8 @@ class Hub:
         if publisher is not None and publisher in stream.subscribers:
             stream.catch_up(publisher)
             publisher.deliver(Packet(message_frame(channel, body, own=True)))
+        if not stream.subscribers:
+            return
         stream.push(packet, publisher)
         clean = not self._dirty
         self._dirty[channel] = stream
