@@ -21,7 +21,7 @@ from uuid import UUID
 
 from ._values import lt
 
-__all__ = ["NULL_LAST", "NUMBER", "TEXT", "Slots", "slots", "slots_desc"]
+__all__ = ["NULL_LAST", "NUMBER", "TEXT", "Slots", "key_slots", "slots", "slots_desc"]
 
 Slots: TypeAlias = tuple[str, Any]
 """Group, then what compares within it."""
@@ -52,6 +52,12 @@ def slots_desc(value: Any) -> Slots:
     """Return the slots of a value, descending."""
     make = _DESC.get(value.__class__)
     return _other(value, desc=True) if make is None else make(value)
+
+
+def key_slots(key: Any) -> Slots:
+    """Return the slots of a row's key, ascending. Keys that differ never have equal slots, whatever they are."""
+    make = _OF_KEYS.get(key.__class__)
+    return _other_key(key) if make is None else make(key)
 
 
 class _Total:
@@ -153,6 +159,20 @@ def _other(value: Any, *, desc: bool) -> Slots:
     return name, _Inverted(value) if desc else _Total(value)
 
 
+def _key_sequence(key: Any) -> Slots:
+    return ("sequence", tuple([slot for item in key for slot in key_slots(item)]))
+
+
+def _other_key(key: Any) -> Slots:
+    """Keys of classes without an order are told apart by their text."""
+    if isinstance(key, tuple):
+        return _key_sequence(cast("Any", key))
+    if isinstance(key, frozenset):
+        return ("set", tuple(sorted(map(key_slots, cast("Any", key)))))
+    group, slot = slots(key)
+    return (group, (slot, repr(key))) if isinstance(key, _UNORDERED) or isinstance(slot, _Total) else (group, slot)
+
+
 _UNORDERED: Final = (Mapping, set, frozenset, complex)
 _SUBCLASSED: Final = (str, int, float, Decimal, dt.datetime, dt.date, dt.timedelta, dt.time, UUID, tuple, list, bytes)
 
@@ -217,4 +237,8 @@ _DESC: Final[Mapping[type, Callable[[Any], Slots]]] = MappingProxyType(
         tuple: _inverted(_sequence),
         list: _inverted(_sequence),
     }
+)
+
+_OF_KEYS: Final[Mapping[type, Callable[[Any], Slots]]] = MappingProxyType(
+    {**{cls: make for cls, make in _ASC.items() if cls is not list}, tuple: _key_sequence}
 )

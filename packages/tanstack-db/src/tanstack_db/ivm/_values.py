@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Final, TypeAlias, cast
 
+from .._errors import SchemaError
+from ..rows import fields
+
 __all__ = [
     "DATA_ERRORS",
     "NAN",
@@ -166,7 +169,7 @@ def _null(value: Any) -> Truth:
 
 
 def hashable(value: Any) -> Hashable:
-    """Return a stand-in for a dict: equal for values that are `eq`, also for NaN, lists, dicts and sets."""
+    """Return a stand-in for a dict: equal for values that are `eq`, also for NaN, lists, dicts, sets and rows."""
     if value.__class__ is str or value.__class__ is int:
         return cast("Hashable", value)
     if value.__class__ is tuple:
@@ -185,8 +188,15 @@ def _frozen(value: Any) -> Hashable:
     if isinstance(value, list):
         items: list[Any] = cast("Any", value)
         return (list, tuple([hashable(item) for item in items]))
+    if isinstance(value, tuple):
+        parts: tuple[Any, ...] = cast("Any", value)
+        return tuple([hashable(part) for part in parts])
     if isinstance(value, set):
         members: set[Any] = cast("Any", value)
         return frozenset(hashable(item) for item in members)
-    # Equal only to itself: its class says neither how it is hashed nor what is in it.
-    return ("unhashable", id(value))
+    try:
+        columns = fields(value)
+    except SchemaError:
+        # Equal only to itself: its class says neither how it is hashed nor what is in it.
+        return ("unhashable", id(value))
+    return (type(value), tuple([(name, hashable(item)) for name, item in columns.items()]))

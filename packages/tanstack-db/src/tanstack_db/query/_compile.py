@@ -20,7 +20,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from .._errors import QueryError
-from ..ivm._sortkey import NULL_LAST, NUMBER, TEXT, slots, slots_desc
+from ..ivm._sortkey import NULL_LAST, NUMBER, TEXT, key_slots, slots, slots_desc
 from ..ivm._values import DATA_ERRORS
 from ._emit import Accessor, Emitter, TotalEmitter
 from ._ir import Collation, ExprIR, Nulls, OrderIR, RowFunction
@@ -66,14 +66,15 @@ def sort_key(
     """
 
     def write(emitter: Emitter) -> str:
-        emitter.names.update(slots=slots, slots_desc=slots_desc)
+        emitter.names.update(slots=slots, slots_desc=slots_desc, key_slots=key_slots)
         lines: list[str] = []
         for i, term in enumerate(order):
             lines.append(f"a{i} = {emitter.value(term.expr)}")
             if term.collation is not None:
                 lines.append(_collated_text(f"a{i}", term.collation, emitter))
-        lines += [_slots_text(f"a{i}", i, desc=term.desc, nulls=term.nulls) for i, term in enumerate(order)]
-        lines.append(_slots_text("key", len(order)))
+        for i, term in enumerate(order):
+            lines.append(_slots_text(f"a{i}", i, "slots_desc" if term.desc else "slots", nulls=term.nulls))
+        lines.append(_slots_text("key", len(order), "key_slots"))
         result = ", ".join(f"g{i}, s{i}" for i in range(len(order) + 1))
         return "\n        ".join([*lines, f"return ({result})"])
 
@@ -86,9 +87,10 @@ def _collated_text(name: str, collation: Collation | RowFunction, emitter: Emitt
     return f"if isinstance({name}, str): {name} = {name}.casefold()"
 
 
-def _slots_text(name: str, index: int, *, desc: bool = False, nulls: Nulls = "first") -> str:
-    """The commonest types inline; `slots` knows all of them."""
+def _slots_text(name: str, index: int, general: str, *, nulls: Nulls = "first") -> str:
+    """The commonest types inline; the `general` function knows all of them."""
     g, s = f"g{index}", f"s{index}"
+    desc = general == "slots_desc"
     lines = [
         f"c = {name}.__class__",
         f"if c is int or c is float and {name} == {name}:",
@@ -96,7 +98,7 @@ def _slots_text(name: str, index: int, *, desc: bool = False, nulls: Nulls = "fi
         *([] if desc else ["elif c is str:", f"    {g} = {TEXT!r}; {s} = {name}"]),
         *([] if nulls == "first" else [f"elif {name} is None:", f"    {g} = {NULL_LAST!r}; {s} = 0"]),
         "else:",
-        f"    {g}, {s} = slots{'_desc' if desc else ''}({name})",
+        f"    {g}, {s} = {general}({name})",
     ]
     return "\n        ".join(lines)
 
