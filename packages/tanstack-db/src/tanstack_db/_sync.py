@@ -114,6 +114,7 @@ class SyncContext(Generic[T, K]):
         self.collection = collection
         self._open: Commit[T, K] | None = None
         self._is_active = True
+        self._synced = collection._overlay.synced
 
     @property
     def is_active(self) -> bool:
@@ -140,7 +141,7 @@ class SyncContext(Generic[T, K]):
         if row is None:
             self._require_row(row)
         key = self.collection._key(row)
-        there = self._staged(commit, key)
+        there = commit.rows[key] if key in commit.rows else None if commit.truncate else self._synced(key)
         if there is not None and there != row:
             raise DuplicateKeyError(
                 f"the source of collection {self.collection.id!r} inserts {key!r}, which is there with other values; "
@@ -163,8 +164,19 @@ class SyncContext(Generic[T, K]):
             return
         if row is None:
             self._require_row(row)
-        whole, key = self._merged(commit, row, key)
-        commit.rows[key] = whole
+        collection = self.collection
+        if key is None:
+            try:
+                key = collection._key(cast("T", row))
+            except SchemaError as error:
+                raise self._broken("update() with a mapping that does not hold the key; pass key=") from error
+        # The exact class first: asking the abstract one takes as long as all the rest.
+        if type(row) is dict or isinstance(row, Mapping):
+            rows = commit.rows
+            old = rows[key] if key in rows else None if commit.truncate else self._synced(key)
+            rows[key] = self._merged(old, cast("Mapping[str, Any]", row))
+        else:
+            commit.rows[key] = row
 
     def delete(self, key: K, /) -> None:
         """Remove a row by its key."""
@@ -209,27 +221,11 @@ class SyncContext(Generic[T, K]):
             raise self._broken(f"{what}() outside begin() and commit()")
         return self._open
 
-    def _staged(self, commit: Commit[T, K], key: K) -> T | None:
-        if key in commit.rows:
-            return commit.rows[key]
-        return None if commit.truncate else self.collection._synced(key)
-
-    def _merged(self, commit: Commit[T, K], row: T | Mapping[str, Any], key: K | None) -> tuple[T, K]:
-        collection = self.collection
-        schema = collection.schema
-        if key is None:
-            try:
-                key = collection._key(cast("T", row))
-            except SchemaError as error:
-                raise self._broken("update() with a mapping that does not hold the key; pass key=") from error
-        # The tuple finds a dict without asking the abstract class.
-        if not isinstance(row, (dict, Mapping)):
-            return row, key
-        values = cast("Mapping[str, Any]", row)
-        old = self._staged(commit, key)
-        if old is not None and collection.row_update_mode == "partial":
-            return _rows.replace(old, values), key
-        return (cast("T", values) if _rows.is_row(values, schema) else _rows.from_plain(values, schema)), key
+    def _merged(self, old: T | None, values: Mapping[str, Any]) -> T:
+        if old is not None and self.collection.row_update_mode == "partial":
+            return _rows.replace(old, values)
+        schema = self.collection.schema
+        return cast("T", values) if _rows.is_row(values, schema) else _rows.from_plain(values, schema)
 
     def _require_row(self, row: object) -> None:
         if row is None:

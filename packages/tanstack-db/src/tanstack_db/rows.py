@@ -90,8 +90,9 @@ def replace(row: T, values: Mapping[str, Any]) -> T:
     """
     if not values:
         return row
-    if type(row) is dict:
-        return cast("T", {**cast("dict[str, Any]", row), **values})
+    item: Any = row
+    if type(item) is dict:
+        return cast("T", {**item, **values})
     try:
         return cast("T", _kind_of(row).replace(row, values))
     except SchemaError:
