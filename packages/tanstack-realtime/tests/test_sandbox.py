@@ -182,3 +182,10 @@ async def test_a_task_that_is_left_fails_the_test() -> None:  # X9
             task = asyncio.get_running_loop().create_task(asyncio.sleep(1e6), name="forgotten")
     assert task is not None
     task.cancel()
+
+
+async def test_a_failure_names_the_seed() -> None:
+    with pytest.raises(ValueError, match="a bug") as caught:
+        async with RealtimeSandbox(seed=42):
+            raise ValueError("a bug")
+    assert "seed=42" in caught.value.__notes__[0]

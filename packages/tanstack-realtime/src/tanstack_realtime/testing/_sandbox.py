@@ -102,14 +102,16 @@ class RealtimeSandbox:
         await self.start()
         return self
 
-    async def __aexit__(self, *exc: object) -> None:
+    async def __aexit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is not None:
+            error.add_note(f"in a RealtimeSandbox with seed={self.network.seed}, which replays the network")
         for client, db in self._clients:
             await client.close()
             await db.close()
         await self.stop()
         await self.network.aclose()
-        left = asyncio.all_tasks() - self._before
-        if left:
+        left = asyncio.all_tasks() - self._before - {asyncio.current_task()}
+        if left and error is None:
             names = ", ".join(sorted(task.get_name() for task in left))
             raise AssertionError(f"tasks are left after everything was closed: {names}")
 
