@@ -40,6 +40,9 @@ from ._feed import FeedStatistics
 from ._http import Http, HttpResponse
 from ._keys import MAX_CHANNEL_LENGTH, Channel, ChannelLike, ChannelParam, parse_channel, serialize_key
 from ._lifecycle import Lifecycle, LifecycleEvent, LifecycleSource
+from ._live import LiveChannelCollection, live_channel_options
+from ._live_events import EventFold, Fold, LiveEvent, LiveGap, Remove
+from ._live_feed import LiveStatistics, LiveStatus
 from ._options import Fetched, realtime_collection_options
 from ._presets import PRESET_API, ClientContext, Preset, installed_presets, load_preset
 from ._scoped import CollectionScope, ScopedCollection
@@ -81,8 +84,10 @@ __all__ = [
     "ConfigurationError",
     "ConnectionLostError",
     "EnvVar",
+    "EventFold",
     "FeedStatistics",
     "Fetched",
+    "Fold",
     "GetToken",
     "Http",
     "HttpResponse",
@@ -93,6 +98,11 @@ __all__ = [
     "Link",
     "LinkSink",
     "Listener",
+    "LiveChannelCollection",
+    "LiveEvent",
+    "LiveGap",
+    "LiveStatistics",
+    "LiveStatus",
     "MessageError",
     "NotConnectedError",
     "OpenRequest",
@@ -105,6 +115,7 @@ __all__ = [
     "RealtimeError",
     "RealtimeState",
     "RealtimeTransport",
+    "Remove",
     "ScopeStatus",
     "ScopedCollection",
     "Settings",
@@ -119,6 +130,7 @@ __all__ = [
     "client_slot",
     "create_realtime_client",
     "installed_presets",
+    "live_channel_options",
     "load_preset",
     "parse_channel",
     "read_environment",

@@ -159,7 +159,7 @@ class _Host(ScopedHost[T, K]):
         self._publisher = Publisher.of(collection.client)
 
     async def query(self, params: Mapping[str, Any], /) -> Iterable[T]:
-        return await self.load("query_fn", self._query_fn, **params)
+        return await self.load("query_fn", self._query_fn, self._codec.row, **params)
 
     def write(self, writes: list[Write[T, K]], /) -> None:
         if writes:

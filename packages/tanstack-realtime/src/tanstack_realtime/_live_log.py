@@ -40,7 +40,7 @@ class Placed(Protocol[In]):
 
 @dataclass(slots=True)
 class LogChange(Generic[T, K]):
-    """Rows that are new or other than before, and keys of rows that are gone, some of which were perhaps never shown."""
+    """Rows that are new or other than before, and keys of rows that are gone, shown before or not."""
 
     rows: list[T] = field(default_factory=list[T])
     removed: list[K] = field(default_factory=list[K])
@@ -84,11 +84,11 @@ class LiveLog(Generic[T, K]):
         """The row from which a page goes back, or None."""
         return next(iter(self._scopes[scope].rows.values()), None)
 
-    def get(self, key: K) -> T | None:
-        """Return the row with this key."""
-        wire = wire_key(key)
-        scope = self._owner.get(wire)
-        return None if scope is None else self._scopes[scope].rows.get(wire)
+    def find(self, row: T) -> T | None:
+        """Return the row that is kept under the key of `row`."""
+        key = wire_key(self._codec.key(row))
+        scope = self._owner.get(key)
+        return None if scope is None else self._scopes[scope].rows.get(key)
 
     # -- scopes ------------------------------------------------------------------------------------------------------
 

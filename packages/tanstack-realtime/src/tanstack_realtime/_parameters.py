@@ -29,6 +29,7 @@ class Parameters:
         channel: a namespace, or a function from parameters to a channel.
         columns: parameter name -> column, where the two differ.
         row_columns: columns of the row type, or None where it does not tell.
+        role: what `query_fn` is called in this kind of collection, for errors.
 
     Attributes:
         columns: parameter name -> column, for every parameter.
@@ -45,10 +46,12 @@ class Parameters:
         channel: str | Callable[..., ChannelLike],
         columns: Mapping[str, str] | None,
         row_columns: Collection[str] | None,
+        role: str = "query_fn",
     ) -> None:
         self._id = id
         self._channel = channel
-        names = _required(query_fn, id, "query_fn")
+        self._role = role
+        names = _required(query_fn, id, role)
         if isinstance(channel, str):
             try:
                 serialize_key((channel, {}))
@@ -58,13 +61,13 @@ class Parameters:
             wanted = _required(channel, id, "channel")
             if set(wanted) != set(names):
                 raise ConfigurationError(
-                    f"collection {id!r}: query_fn takes {_listed(names)} and channel takes {_listed(wanted)}; they "
-                    "must take the same. Give query_fn's further parameters a default, or add them to channel."
+                    f"collection {id!r}: {role} takes {_listed(names)} and channel takes {_listed(wanted)}; they "
+                    "must take the same. Give {role}'s further parameters a default, or add them to channel."
                 )
         unknown = set(columns or {}) - set(names)
         if unknown:
             raise ConfigurationError(
-                f"collection {id!r}: params names {_listed(sorted(unknown))}, which query_fn does not take; it takes "
+                f"collection {id!r}: params names {_listed(sorted(unknown))}, which {role} does not take; it takes "
                 f"{_listed(names)}"
             )
         self.columns: Mapping[str, str] = {name: (columns or {}).get(name, name) for name in names}
@@ -110,7 +113,7 @@ class Parameters:
             wanted = self._types.get(name)
             if wanted is not None and not isinstance(value, wanted):
                 raise ConfigurationError(
-                    f"collection {self._id!r}: {name}={value!r} is a {type(value).__name__}, and query_fn takes "
+                    f"collection {self._id!r}: {name}={value!r} is a {type(value).__name__}, and {self._role} takes "
                     f"{wanted.__name__}; compare the column with a {wanted.__name__}"
                 )
 

@@ -261,8 +261,10 @@ class ScopedHost(Generic[T, K]):
     def report(self, error: Exception, /) -> None:
         self._collection.client.report(error)
 
-    async def load(self, role: str, function: Load, /, *args: Any, **params: Any) -> list[T]:
-        """Call a function of the application and make rows of what it returns."""
+    async def load(
+        self, role: str, function: Load, make: Callable[[object], T], /, *args: Any, **params: Any
+    ) -> list[T]:
+        """Call a function of the application and make rows of what it returns, each by `make`."""
         called = function(*args, **params)
         result: object = await called if isawaitable(called) else called
         returned = type(result).__name__
@@ -270,7 +272,7 @@ class ScopedHost(Generic[T, K]):
             raise ConfigurationError(
                 f"{role} of collection {self._collection.id!r} returned {returned}; it must return a list of rows"
             )
-        return [self._codec.row(item) for item in cast("Iterable[object]", result)]
+        return [make(item) for item in cast("Iterable[object]", result)]
 
     def put(self, rows: Iterable[T], removed: Iterable[K]) -> None:
         """Commit rows and keys of rows that are gone as one."""
