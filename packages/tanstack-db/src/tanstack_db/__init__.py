@@ -19,6 +19,7 @@ Layers, each using only those below it:
 ``_sync``              the contract with a collection's source; ``_demand`` adds subsets, ``_lifecycle`` statuses
 ``_overlay``           visible rows: synced ones with optimistic ones on top; ``_subscription`` tells who hears of them
 ``rows``               rows of any class: columns, copies, JSON forms
+``_subsets``           what demands have in common; `comparisons`: their predicates for backends
 ``_relation``          what the engine reads, and asks for
 ``_batch``, ``_delta`` batches in two phases, and the keyed deltas that they carry
 =====================  =================================================================================================
@@ -64,9 +65,10 @@ from ._mutation import Mutation, MutationType
 from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
 from ._paced import PacedMutations, Strategy, create_paced_mutations, debounce, queue, throttle
 from ._query_collection import QueryCollection, QueryFn, query_collection_options
-from ._relation import Lease, LiveSource, LoadSubset, OrderTerm
+from ._relation import Cursor, Lease, LiveSource, LoadSubset, OrderTerm
 from ._snapshot import JoinRow, Rows
 from ._subscription import Change
+from ._subsets import Comparison, comparisons
 from ._sync import Cleanup, Source, SubsetStatus, SyncContext, SyncRun
 from ._transaction import Persist, Transaction, TransactionState, Tx, current_transaction
 from ._version import __version__
@@ -80,6 +82,8 @@ __all__ = [
     "CollectionEvent",
     "CollectionOptions",
     "CollectionStateError",
+    "Comparison",
+    "Cursor",
     "DbClient",
     "DbError",
     "DeleteHandler",
@@ -133,6 +137,7 @@ __all__ = [
     "avg",
     "col",
     "collection_options",
+    "comparisons",
     "count",
     "count_if",
     "create_collection",

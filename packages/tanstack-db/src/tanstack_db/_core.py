@@ -108,7 +108,7 @@ class CollectionCore(Relation, Generic[T, K]):
         self._events: list[CollectionEvent] = []
         self._is_status_due = False
         self._life = Lifecycle(config.id, config.gc_time, self._expire, lambda: self._emit("status:change"))
-        self._demands = Demands(self._schedule, client.report)
+        self._demands = Demands(self._schedule, client.report, by_parameter=config.partition is not None)
         self._context: SyncContext[T, K] | None = None
         self._run: SyncRun | None = None
         self._stopped: CollectionStateError | None = None

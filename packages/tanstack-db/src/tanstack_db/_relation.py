@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._client import DbClient
     from ._delta import DeltaSink
 
-__all__ = ["Lease", "LiveSource", "LoadSubset", "OrderTerm", "Relation"]
+__all__ = ["Cursor", "Lease", "LiveSource", "LoadSubset", "OrderTerm", "Relation"]
 
 Out = TypeVar("Out", covariant=True)
 
@@ -42,6 +42,21 @@ class OrderTerm:
 
 
 @dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where an ordered demand goes on: behind a row that is there. Predicates and no token, so any source can use it.
+
+    Attributes:
+        where_from: rows behind the last one by the first term of the order, as expression IR.
+        where_current: rows that tie with it there. Some of them may be loaded.
+        last_key: the key of that row.
+    """
+
+    where_from: Any
+    where_current: Any
+    last_key: Any
+
+
+@dataclass(frozen=True, slots=True)
 class LoadSubset:
     """What one live query needs of an on-demand source. Equal demands are one demand.
 
@@ -51,7 +66,9 @@ class LoadSubset:
         where: the whole predicate on this source as expression IR, or None; a hint that a source may use or ignore.
         order_by: order terms, outermost first; with `limit` and `offset` a window. Hints as well.
         limit: at most so many rows, or None.
-        offset: rows to skip before `limit`.
+        offset: rows of the order to skip before `limit`. Other demands of the same query have asked for those.
+        cursor: the same place as predicates, which `where` does not include, or None at the start. A source uses
+            either; `where_from` alone misses rows, unless the order's first column is unique.
     """
 
     bindings: Mapping[str, tuple[Hashable, ...]] = field(default_factory=dict[str, tuple[Hashable, ...]])
@@ -59,6 +76,7 @@ class LoadSubset:
     order_by: tuple[OrderTerm, ...] = ()
     limit: int | None = None
     offset: int = 0
+    cursor: Cursor | None = None
 
 
 class Lease(Protocol):
