@@ -16,7 +16,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager
-from heapq import heappop, heappush
 from typing import cast
 
 __all__ = ["Node", "Scheduler"]
@@ -27,9 +26,11 @@ class Node(ABC):
 
     Attributes:
         rank: 0 for a collection, one more than the highest rank it reads for anything derived.
+        is_scheduled: whether it waits to be run in this batch; the scheduler's.
     """
 
     rank: int = 0
+    is_scheduled: bool = False
 
     @abstractmethod
     def run(self) -> None:
@@ -74,9 +75,9 @@ class Scheduler:
         self.depth = 0
         self._report = report
         self._is_flushing = False
-        self._heap: list[tuple[int, int, Node]] = []
-        self._queued: set[Node] = set()
-        self._sequence = 0
+        self._scheduled: list[list[Node]] = [[]]
+        """The nodes to be run, by rank."""
+        self._is_due = False
         self._block = _Block(self)
 
     def batch(self) -> AbstractContextManager[None]:
@@ -86,28 +87,26 @@ class Scheduler:
     def leave(self) -> None:
         """Close a batch; the outermost one flushes."""
         self.depth -= 1
-        if not self.depth and self._heap and not self._is_flushing:
+        if self._is_due and not self.depth and not self._is_flushing:
             self._flush()
 
     def schedule(self, node: Node) -> None:
         """Run `node` in this batch. Outside a batch, open one around the write first."""
-        if node not in self._queued:
-            self._queued.add(node)
-            self._sequence += 1
-            heappush(self._heap, (node.rank, self._sequence, node))
+        if node.is_scheduled:
+            return
+        node.is_scheduled = self._is_due = True
+        try:
+            self._scheduled[node.rank].append(node)
+        except IndexError:
+            self._scheduled += [[] for _ in range(len(self._scheduled), node.rank + 1)]
+            self._scheduled[node.rank].append(node)
 
     def _flush(self) -> None:
         errors: list[Exception] = []
-        heap, queued = self._heap, self._queued
         self._is_flushing = True
         try:
-            while heap:
-                settled: list[Node] = []
-                while heap:
-                    node = heappop(heap)[2]
-                    queued.discard(node)
-                    node.run()
-                    settled.append(node)
+            while self._is_due:
+                settled = self._settle()
                 for node in settled:
                     try:
                         node.publish()
@@ -118,6 +117,20 @@ class Scheduler:
         for failure in errors:
             for leaf in _leaves(failure):
                 self._report(leaf)
+
+    def _settle(self) -> list[Node]:
+        """Run what is scheduled by ascending rank, and what is scheduled meanwhile."""
+        settled: list[Node] = []
+        while self._is_due:
+            self._is_due = False
+            for nodes in self._scheduled:
+                # A list grows while it is walked, so the walk comes to what is scheduled meanwhile.
+                for node in nodes:
+                    node.is_scheduled = False
+                    node.run()
+                settled += nodes
+                nodes.clear()
+        return settled
 
 
 def _leaves(error: Exception) -> Generator[Exception, None, None]:
