@@ -23,6 +23,7 @@ from websockets.exceptions import ConnectionClosed
 
 from realtime_preset_node import CloseCode, NodePreset
 from realtime_preset_node._server import NodeServer
+from realtime_preset_node.uvicorn import FastProtocol
 from tanstack_realtime import (
     AuthenticationError,
     Channel,
@@ -44,6 +45,16 @@ from tanstack_realtime.server import Permissions, Realtime, bearer_token
 
 DEADLINE = 10.0
 """Seconds after which a wait counts as failed. Nothing here waits for a time, only for events."""
+
+
+SERVER_OPTIONS: dict[str, Any] = {}
+"""What uvicorn is told besides: which class speaks WebSocket."""
+
+
+@pytest.fixture(autouse=True, params=["asgi-send", "transport"])
+def way_of_writing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run every test twice: with a server that only has ASGI `send`, and with one that gives access to the transport."""
+    monkeypatch.setitem(SERVER_OPTIONS, "ws", "auto" if request.param == "asgi-send" else FastProtocol)
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +104,9 @@ def application(preset: NodePreset | None = None) -> tuple[Realtime, Starlette]:
 @contextlib.asynccontextmanager
 async def serving(app: Any, port: int = 0) -> AsyncGenerator[int]:
     """Serve an ASGI application on loopback; leaving stops the server as SIGTERM would."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_level="error", timeout_graceful_shutdown=5, **SERVER_OPTIONS
+    )
     server = uvicorn.Server(config)
     task = asyncio.get_running_loop().create_task(server.serve())
     while not server.started:

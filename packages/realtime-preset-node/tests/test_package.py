@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = "realtime_preset_node"
 DISTRIBUTION = "realtime-preset-node"
-PUBLIC_MODULES: set[str] = set()
+PUBLIC_MODULES = {"uvicorn"}
 
 
 def modules() -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tanstack_realtime import RealtimeError
 from tanstack_realtime.server import ServerContext
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from ._sink import Sink
 
 __all__ = ["Peer", "PeerFactory"]
-
-_HIGH_WATER: Final = 0.25
-"""Part of the backlog limit above which no further request is worked on: a client that does not read its answers gets
-no more of them, and many replays after a reconnect do not look like a slow reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +42,15 @@ class PeerFactory:
     settings: SessionSettings
     max_backlog: int
     new_id: Callable[[], str]
+
+    @property
+    def high_water(self) -> int:
+        """Bytes above which no further request is worked on.
+
+        A client that does not read its answers gets no more of them, and many replays after a reconnect do not look
+        like a slow reader.
+        """
+        return self.max_backlog // 4
 
 
 class Peer:
@@ -176,7 +181,7 @@ class Peer:
             while step is not None:
                 outcome = await self._run(step)
                 self.session.complete(outcome, self._loop.time())
-                if self._sink.backlog > self._shared.max_backlog * _HIGH_WATER:
+                if self._sink.backlog > self._shared.high_water:
                     await self._sink.drained()
                 step = self.session.next_operation()
                 self._room.set()

@@ -20,7 +20,8 @@ from ._hub import Hub, HubStatistics
 from ._local import LocalTransport
 from ._peer import Peer, PeerFactory
 from ._settings import HistoryLimits, SessionSettings
-from ._sink import AsgiSink
+from ._sink import AsgiSink, ServedSink
+from ._transport_sink import TransportSink, transport_access
 from ._workers import worker_count
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class _Endpoint:
             return
         # Accepted even if it is refused next: a browser sees a close code, but no HTTP status.
         await send({"type": "websocket.accept"})
-        sink = AsgiSink(send)
+        sink = _sink(scope, send, shared)
 
         async def authenticate(token: str | None) -> tuple[str, float | None]:
             return await shared.context.gate.authenticate(connection_with_token(scope, token))
@@ -228,7 +229,15 @@ class _Endpoint:
             await peer.end(code)
 
 
-async def _move_frames(peer: Peer, sink: AsgiSink, receive: Receive) -> int:
+def _sink(scope: Scope, send: Send, shared: PeerFactory) -> ServedSink:
+    access = transport_access(scope)
+    if access is None:
+        return AsgiSink(send)
+    transport, writable = access
+    return TransportSink(transport, writable, send, high_water=shared.high_water)
+
+
+async def _move_frames(peer: Peer, sink: ServedSink, receive: Receive) -> int:
     """Read and write until one side ends the connection, and return the close code."""
     loop = asyncio.get_running_loop()
     reader, writer = loop.create_task(_read(peer, receive)), loop.create_task(sink.run())

@@ -1,8 +1,8 @@
 """Where a connection's frames go: the seam between the hub and whatever moves bytes.
 
-A faster path (a server's own protocol class that writes to the transport) implements `Sink` and nothing else changes.
 `AsgiSink` is the portable one: it works on every ASGI server. One pending list, no task per message; all frames that
 are ready when the writer gets its turn leave as one WebSocket message, so that a busy channel costs fewer writes.
+`_transport_sink` has the one for servers that give access to the connection's transport.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ._frames import SEPARATOR, CloseCode
 from ._packet import BATCH_BYTES
 
 if TYPE_CHECKING:
-    from starlette.types import Send
+    from starlette.types import Message, Send
 
     from ._packet import Packet
 
-__all__ = ["AsgiSink", "Sink"]
+__all__ = ["AsgiSink", "ServedSink", "Sink", "close_message"]
 
 _MAX_REASON_BYTES: Final = 120
 """A close frame holds at most 123 bytes of reason."""
@@ -43,6 +43,23 @@ class Sink(Protocol):
 
     async def drained(self) -> None:
         """Wait until the backlog is empty or the sink is closed."""
+        ...
+
+
+def close_message(code: int, reason: str) -> Message:
+    """Return the ASGI message that closes, with as much of the reason as a close frame holds."""
+    short = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
+    return {"type": "websocket.close", "code": code, "reason": short}
+
+
+class ServedSink(Sink, Protocol):
+    """A sink whose writing the endpoint awaits."""
+
+    closing: asyncio.Future[None]
+    """Done as soon as somebody asked to close."""
+
+    async def run(self) -> None:
+        """Write until closed, or until the client is gone. Cancelling loses what is pending."""
         ...
 
 
@@ -97,9 +114,7 @@ class AsgiSink:
                     break
                 self._wake = asyncio.get_running_loop().create_future()
                 await self._wake
-            code, reason = self._closing
-            short = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore")
-            await self._send({"type": "websocket.close", "code": code, "reason": short})
+            await self._send(close_message(*self._closing))
         except (OSError, RuntimeError):
             pass  # how ASGI servers say that the client is gone; the reader hears it too, with the close code
         finally:
