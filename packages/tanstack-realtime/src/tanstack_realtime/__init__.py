@@ -51,6 +51,7 @@ from ._settings import EnvVar, Settings, read_environment, resolve_preset, resol
 from ._slot import ClientSlot, client_slot
 from ._state import RealtimeState, SubscriptionInfo
 from ._subscriptions import Listener, Subscription, SubscriptionState
+from ._text_stream import TextPart, TextState, TextStatus, read_text_part, text_stream
 from ._transport import (
     JSON,
     Capabilities,
@@ -124,6 +125,9 @@ __all__ = [
     "Subscription",
     "SubscriptionInfo",
     "SubscriptionState",
+    "TextPart",
+    "TextState",
+    "TextStatus",
     "Timing",
     "UnknownPresetError",
     "__version__",
@@ -134,8 +138,10 @@ __all__ = [
     "load_preset",
     "parse_channel",
     "read_environment",
+    "read_text_part",
     "realtime_collection_options",
     "resolve_preset",
     "resolve_settings",
     "serialize_key",
+    "text_stream",
 ]

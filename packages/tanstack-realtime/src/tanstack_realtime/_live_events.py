@@ -85,7 +85,7 @@ class Fold(ABC, Generic[T]):
         """Take an event and return the row as it is now, or None to ignore the event."""
 
     @abstractmethod
-    def adopt(self, row: T, /) -> T:
+    def adopt(self, row: T, /) -> T | Mapping[str, Any]:
         """Take a row of ``initial_data`` or of a page, and return what is known of it: the newer of both."""
 
     @abstractmethod
@@ -114,7 +114,7 @@ class _EachAlone(Fold[T]):
     def event(self, event: LiveEvent, /) -> T | Mapping[str, Any] | Remove | None:
         return self._on_event(event)
 
-    def adopt(self, row: T, /) -> T:
+    def adopt(self, row: T, /) -> T | Mapping[str, Any]:
         return row
 
     def gap(self) -> Iterable[T | Mapping[str, Any]]:

@@ -269,7 +269,7 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
             if not scope.machine.fetched(number):
                 return
             with self._live_host.batch():
-                self._keep(scope, self.log.merge(mark, [scope.fold.adopt(row) for row in rows]))
+                self._keep(scope, self.log.merge(mark, self._adopted(scope, rows)))
                 self._release(scope)
         except Exception as error:  # noqa: BLE001 -- whatever initial_data raises becomes the scope's state
             self.statistics.failures += 1
@@ -283,6 +283,9 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
             scope.take(scope.machine.applied())
         finally:
             self.log.abandon(mark)
+
+    def _adopted(self, scope: LiveScope, rows: Iterable[T]) -> list[T]:
+        return [self._live_host.row(scope.fold.adopt(row), scope.params) for row in rows]
 
     def _release(self, scope: LiveScope) -> None:
         """Apply what waited, in its order; from now on events are applied as they come."""
@@ -323,7 +326,7 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
             rows = await self._live_host.page(oldest, scope.params)
             if self._scopes.get(scope.channel) is not scope or self.log.oldest(scope.channel) is None:
                 return 0
-            new, change = self.log.prepend(mark, [scope.fold.adopt(row) for row in rows])
+            new, change = self.log.prepend(mark, self._adopted(scope, rows))
         except Exception:
             self.statistics.failures += 1
             raise

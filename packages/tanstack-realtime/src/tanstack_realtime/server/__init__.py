@@ -2,6 +2,7 @@
 
 Layers, top down::
 
+    _text           publish_text(): text that comes in parts
     _app            Realtime: the ASGI application; publish()
     _routes         POST /publish and GET /config, on every preset
     _gate           who may do what; everything from outside passes it
@@ -16,6 +17,7 @@ from ._declared import Channels, DeclaresChannel
 from ._gate import Gate, Operation
 from ._permissions import ANONYMOUS, Authorize, GetUser, Identity, Permissions, Reject, Validate
 from ._preset import LocalServerPreset, Publication, ServerContext, ServerObserver, ServerPreset
+from ._text import publish_text
 from ._token import bearer_token, connection_with_token
 
 __all__ = [
@@ -39,4 +41,5 @@ __all__ = [
     "bearer_token",
     "connection_with_token",
     "publish",
+    "publish_text",
 ]
