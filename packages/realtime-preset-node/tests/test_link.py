@@ -23,6 +23,7 @@ from tanstack_realtime import (
     OpenRequest,
     Position,
     PublishError,
+    RealtimeError,
     SubscribeAck,
 )
 from tanstack_realtime.server import Permissions, Realtime, Reject, bearer_token
@@ -472,4 +473,19 @@ async def test_without_get_token_the_handshake_answers_again() -> None:  # A16
     await settle()
     assert wire.sent[-1] == {"type": "auth", "id": 1}
     link.feed('{"type":"ok","id":1}')
+    await link.close()
+
+
+async def test_the_time_to_wait_reaches_the_caller() -> None:  # A17
+    link, _, _ = await handshake()
+    publishing = asyncio.ensure_future(link.publish("a", 1))
+    subscribing = asyncio.ensure_future(link.subscribe("a", since=None))
+    await settle()
+    for number in (1, 2):
+        refusal = {"code": "rate_limited", "reason": "requests come too fast", "retryable": True, "retry_after": 1.5}
+        link.feed(json.dumps({"type": "error", "id": number, **refusal}))
+    for waiting in (publishing, subscribing):
+        with pytest.raises(RealtimeError) as caught:
+            await waiting
+        assert (caught.value.code, caught.value.retryable, caught.value.retry_after) == ("rate_limited", True, 1.5)
     await link.close()

@@ -14,7 +14,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Mount
 from starlette.types import Message
 
-from realtime_preset_node import CloseCode, HistoryLimits, NodePreset
+from realtime_preset_node import CloseCode, ConnectionLimits, HistoryLimits, NodePreset
 from realtime_preset_node._hub import HubStatistics
 from realtime_preset_node._server import NodeServer
 from realtime_preset_node._workers import worker_count
@@ -212,6 +212,38 @@ async def test_a_connection_that_says_nothing_ends_in_time() -> None:
     assert socket.code is None
     await socket.task
     assert socket.code == CloseCode.SILENT
+
+
+async def test_connections_are_bounded_in_all_and_per_user() -> None:  # A17
+    limits = ConnectionLimits(connections=3, connections_per_user=2)
+    site = Site(preset=NodePreset(limits=limits))
+    alice = [await site.client("alice") for _ in range(2)]
+    third = site.connect()
+    third.send(type="hello", versions=[1], token="alice")
+    await third.task
+    assert (third.code, third.frames) == (CloseCode.TOO_MANY_CONNECTIONS, [])
+    assert not CloseCode.is_final(CloseCode.TOO_MANY_CONNECTIONS)
+    bob = await site.client("bob")
+    full = site.connect()
+    await full.task
+    assert full.code == CloseCode.TOO_MANY_CONNECTIONS
+    await alice[0].gone()
+    again = await site.client("alice")
+    for socket in (alice[1], bob, again):
+        await socket.gone()
+
+
+async def test_anonymous_connections_are_not_one_user() -> None:  # A17
+    site = Site(preset=NodePreset(limits=ConnectionLimits(connections_per_user=1)), allow_anonymous=True)
+    sockets = [await site.connect().hello() for _ in range(3)]
+    for socket in sockets:
+        await socket.gone()
+
+
+@pytest.mark.parametrize("limits", [{"connections": 0}, {"rate": -1.0}, {"burst": 0}, {"rate": float("nan")}])
+def test_a_limit_is_positive(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        ConnectionLimits(**limits)
 
 
 # -- traffic ---------------------------------------------------------------------------------------------------------

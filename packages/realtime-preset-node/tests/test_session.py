@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from realtime_preset_node import CloseCode, HistoryLimits
+from realtime_preset_node import CloseCode, ConnectionLimits, HistoryLimits
 from realtime_preset_node._hub import Hub
 from realtime_preset_node._packet import Packet
 from realtime_preset_node._session import (
@@ -57,6 +57,8 @@ class Harness:
 
     def __init__(self, hub: Hub | None = None, **options: Any) -> None:
         self.now = 0.0
+        self.identified: list[str] = []
+        self.room = True
         self.out = Outbox()
         self.watcher = Watcher()
         self.hub = hub or Hub(
@@ -68,8 +70,13 @@ class Harness:
             outbox=self.out,
             settings=SessionSettings(**options),
             observer=self.watcher,
+            identify=self.identify,
             now=0.0,
         )
+
+    def identify(self, user_id: str) -> bool:
+        self.identified.append(user_id)
+        return self.room
 
     def send(self, **frame: Any) -> None:
         self.session.receive(json.dumps(frame), self.now)
@@ -238,6 +245,65 @@ def test_waiting_frames_are_bounded() -> None:  # A17
         h.send(type="publish", id=number, channel="a", data=1)
     assert h.session.inbox_full
     h.send(type="publish", id=9, channel="a", data=1)
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.TOO_MANY_FRAMES
+
+
+def test_a_connection_too_many_is_sent_away_before_it_is_welcomed() -> None:  # A17
+    h = Harness()
+    h.room = False
+    h.send(type="hello", versions=[1])
+    h.operation()
+    assert h.complete(("u1", None)) == []
+    assert h.session.closing is not None
+    assert h.session.closing.code == CloseCode.TOO_MANY_CONNECTIONS
+    assert (h.identified, h.watcher.events) == (["u1"], [])
+
+
+def test_subscriptions_of_a_connection_are_bounded() -> None:  # A17
+    h = Harness(limits=ConnectionLimits(subscriptions=2)).open()
+    h.subscribe("a")
+    h.subscribe("b")
+    h.send(type="subscribe", id=3, channel="c")
+    assert h.operation() is None
+    (answer,) = h.out.take()
+    assert (answer["id"], answer["code"], answer["retryable"]) == (3, "too_many_subscriptions", False)
+    h.send(type="subscribe", id=4, channel="a")  # this one it has
+    assert h.operation() == AdmitSubscribe("u1", "a")
+    h.complete((parse_channel("a"), GRANTED))
+    h.send(type="unsubscribe", id=5, channel="a")
+    h.send(type="subscribe", id=6, channel="c")
+    assert h.operation() == AdmitSubscribe("u1", "c")
+
+
+def test_requests_that_come_too_fast_are_refused_in_their_order_with_the_time_to_wait() -> None:  # A17
+    h = Harness(limits=ConnectionLimits(rate=2, burst=5)).open()
+    for number in range(6):
+        h.send(type="publish", id=number, channel="a", data=1)
+    h.send(type="ping", id=8)
+    h.send(type="unsubscribe", id=9, channel="a")
+    assert h.out.take() == [{"type": "pong", "id": 8}]
+    for number in range(4):
+        assert h.operation() == AdmitPublish("u1", "a", 1)
+        h.complete(publication("a", number))
+    assert h.operation() is None
+    late = {"type": "error", "code": "rate_limited", "reason": "requests come too fast", "retryable": True}
+    assert h.out.take() == [
+        {**late, "id": 4, "retry_after": 0.5},
+        {**late, "id": 5, "retry_after": 1.0},
+        {"type": "ok", "id": 9},
+    ]
+    h.now += 2.5
+    h.send(type="publish", id=10, channel="a", data=1)
+    assert h.operation() == AdmitPublish("u1", "a", 1)
+
+
+def test_a_client_that_does_not_slow_down_is_sent_away() -> None:  # A17
+    h = Harness(limits=ConnectionLimits(rate=1, burst=5)).open()
+    for _ in range(9):
+        h.send(type="ping")
+        assert h.session.closing is None
+    h.send(type="ping")
     assert h.session.closing is not None
     assert h.session.closing.code == CloseCode.TOO_MANY_FRAMES
 

@@ -26,7 +26,7 @@ from tanstack_realtime._channels import (
     Subscribe,
     Unsubscribe,
 )
-from tanstack_realtime._errors import ChannelDeniedError, ChannelError
+from tanstack_realtime._errors import ChannelDeniedError, ChannelError, RealtimeError
 from tanstack_realtime._transport import Inbound, Position, SubscribeAck
 
 A = TypeVar("A")
@@ -290,6 +290,14 @@ def test_any_final_failure_reaches_listeners_as_a_denial() -> None:  # S15
     (denied,) = pick(machine.failed(1, cause), NotifyDenied)
     assert (denied.error.code, denied.error.reason, denied.error.channel) == ("bad_channel", "too long", "a")
     assert denied.error.__cause__ is cause
+
+
+def test_a_server_that_names_a_time_is_not_asked_earlier() -> None:  # A17
+    machine = ChannelMachine("a", random=lambda: 0.5)
+    machine.link_up(retry_denied=False)
+    machine.added()
+    busy = RealtimeError("too fast", code="rate_limited", retryable=True, retry_after=9.0)
+    assert machine.failed(1, busy) == [Retry(9.0)]
 
 
 def test_a_temporary_failure_is_tried_again() -> None:  # S17

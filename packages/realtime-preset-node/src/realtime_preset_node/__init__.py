@@ -7,6 +7,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _link                          a client's side of one connection
     _server  _sink  _workers       the WebSocket endpoint, writing, one process only
     _peer                          the shell around a session
+    _registry  _rate               how many connections there are, how fast requests come
     _session                       the server's side of one connection, a machine without I/O
     _hub                           channels, numbered messages, replay, without I/O
     _packet                        frames on their way to many readers
@@ -15,7 +16,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
 
 from ._frames import CloseCode
 from ._preset import NodePreset, preset
-from ._settings import HistoryLimits
+from ._settings import ConnectionLimits, HistoryLimits
 from ._version import __version__
 
-__all__ = ["CloseCode", "HistoryLimits", "NodePreset", "__version__", "preset"]
+__all__ = ["CloseCode", "ConnectionLimits", "HistoryLimits", "NodePreset", "__version__", "preset"]

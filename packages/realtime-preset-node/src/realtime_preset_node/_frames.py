@@ -58,6 +58,7 @@ class CloseCode(enum.IntEnum):
     BAD_ORIGIN = 4403
     UNSUPPORTED_VERSION = 4406
     UNAVAILABLE = 4500
+    TOO_MANY_CONNECTIONS = 4503
     SILENT = 4508
     EXPIRED = 4510
     TOO_MANY_FRAMES = 4529
@@ -209,6 +210,7 @@ class ErrorFrame:
     code: str
     reason: str
     retryable: bool
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

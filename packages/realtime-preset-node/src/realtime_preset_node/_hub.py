@@ -256,6 +256,10 @@ class Hub:
         """Tell whether a subscriber gets a channel's messages."""
         return channel in self._channels_of.get(subscriber, ())
 
+    def subscriptions(self, subscriber: Subscriber) -> int:
+        """Return how many channels a subscriber has."""
+        return len(self._channels_of.get(subscriber, ()))
+
     def remove(self, subscriber: Subscriber, now: float) -> None:
         """Remove a subscriber from every channel."""
         for channel in sorted(self._channels_of.get(subscriber, ())):

@@ -127,6 +127,7 @@ class NodeLink:
                 code=answer.code,
                 reason=answer.reason,
                 retryable=answer.retryable,
+                retry_after=answer.retry_after,
             )
         acked = cast("Subscription", answer)
         return SubscribeAck(
@@ -154,6 +155,7 @@ class NodeLink:
             code=answer.code,
             reason=answer.reason,
             retryable=answer.retryable,
+            retry_after=answer.retry_after,
         )
 
     async def ping(self) -> None:

@@ -20,6 +20,7 @@ from ._settings import SessionSettings
 if TYPE_CHECKING:
     from ._hub import Hub
     from ._packet import Packet
+    from ._registry import Registry
     from ._sink import Sink
 
 __all__ = ["Peer", "PeerFactory"]
@@ -33,6 +34,7 @@ class PeerFactory:
         context: the gate, and where failures go.
         hub: where channels live.
         settings: times and bounds of a session.
+        registry: the connections.
         max_backlog: bytes that may wait for one reader; above it the connection is closed.
         new_id: gives connection ids.
     """
@@ -40,6 +42,7 @@ class PeerFactory:
     context: ServerContext
     hub: Hub
     settings: SessionSettings
+    registry: Registry
     max_backlog: int
     new_id: Callable[[], str]
 
@@ -86,6 +89,7 @@ class Peer:
             outbox=self,
             settings=shared.settings,
             observer=shared.context.observer,
+            identify=lambda user_id: shared.registry.identify(self, user_id),
             now=self._loop.time(),
         )
         self._pump()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tanstack_realtime import Capabilities, RealtimeTransport
 
-from ._settings import HistoryLimits, SessionSettings
+from ._settings import ConnectionLimits, HistoryLimits, SessionSettings
 
 if TYPE_CHECKING:
     from tanstack_realtime import ClientContext, EnvVar
@@ -27,6 +27,7 @@ class NodePreset:
         history: how much is kept for replay after a reconnect.
         heartbeat: seconds of silence after which the server pings a client.
         timeout: seconds that the client has to answer; then the connection counts as dead.
+        limits: what clients may use.
         max_backlog: bytes that may wait for one reader. Above it the connection is closed with code 1013, and the
             client resynchronises.
     """
@@ -34,6 +35,7 @@ class NodePreset:
     history: HistoryLimits = field(default_factory=HistoryLimits)
     heartbeat: float = 25.0
     timeout: float = 10.0
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     max_backlog: int = 1_048_576
 
     @property
@@ -85,6 +87,7 @@ class NodePreset:
             max_message_bytes=context.max_message_bytes,
             heartbeat=self.heartbeat,
             timeout=self.timeout,
+            limits=self.limits,
         )
         return NodeServer(
             context,

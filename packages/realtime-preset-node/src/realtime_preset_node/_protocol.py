@@ -176,7 +176,13 @@ _SERVER_FRAMES: Final[Mapping[str, Callable[[_Members], ServerFrame]]] = {
     "auth": lambda m: AuthRequest(m.seconds("within")),
     "subscribed": _subscription,
     "ok": lambda m: Ok(m.integer("id")),
-    "error": lambda m: ErrorFrame(m.id, m.text("code"), m.text("reason"), m.flag("retryable")),
+    "error": lambda m: ErrorFrame(
+        m.id,
+        m.text("code"),
+        m.text("reason"),
+        m.flag("retryable"),
+        m.seconds("retry_after") if m.has("retry_after") else None,
+    ),
     "message": lambda m: _message(m, m.text("channel")),
     "revoked": lambda m: Revoked(m.text("channel"), m.text("code"), m.text("reason")),
     "ping": lambda m: Ping(m.integer("id") if m.has("id") else None),
@@ -311,6 +317,8 @@ def error_frame(identifier: int | None, error: RealtimeError) -> str:
     if identifier is not None:
         wire["id"] = identifier
     wire |= {"code": error.code, "reason": error.reason, "retryable": error.retryable}
+    if error.retry_after is not None:
+        wire["retry_after"] = round(error.retry_after, 3)
     return json.dumps(wire, separators=(",", ":"))
 
 

@@ -19,6 +19,7 @@ from ._frames import SEPARATOR, CloseCode
 from ._hub import Hub, HubStatistics
 from ._local import LocalTransport
 from ._peer import Peer, PeerFactory
+from ._registry import Registry
 from ._settings import HistoryLimits, SessionSettings
 from ._sink import AsgiSink, ServedSink
 from ._transport_sink import TransportSink, transport_access
@@ -76,14 +77,15 @@ class NodeServer:
             defer=lambda flush: asyncio.get_running_loop().call_soon(flush),
             observer=context.observer,
         )
+        self._registry = Registry(settings.limits)
         self._shared = PeerFactory(
             context=context,
             hub=self._hub,
             settings=settings,
+            registry=self._registry,
             max_backlog=max_backlog,
             new_id=lambda: secrets.token_urlsafe(12),
         )
-        self._peers: set[Peer] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -133,7 +135,7 @@ class NodeServer:
                 code="not_serving",
             )
         self._bind()
-        for peer in tuple(self._peers):
+        for peer in self._registry.perhaps_of(user_id):
             peer.revoke(user_id, None if channel is None else channel.raw)
 
     def local_transport(self, *, user_id: str) -> RealtimeTransport:
@@ -149,7 +151,7 @@ class NodeServer:
     async def aclose(self) -> None:
         """Send every client away with 1012 and wait until they are gone, at most the close grace. Idempotent."""
         self._closed = True
-        peers = list(self._peers)
+        peers = self._registry.peers
         for peer in peers:
             peer.close(CloseCode.RESTART, "the server stops; reconnect")
         if peers:
@@ -162,17 +164,19 @@ class NodeServer:
     @property
     def connections(self) -> int:
         """How many clients are connected."""
-        return len(self._peers)
+        return len(self._registry)
 
     def attach(self, peer: Peer) -> None:
-        """Take a new connection into account; refuse it when closed."""
-        self._peers.add(peer)
+        """Take a new connection into account; refuse it when closed, or where there are too many."""
+        room = self._registry.add(peer)
         if self._closed:
             peer.close(CloseCode.RESTART, "the server stops; reconnect")
+        elif not room:
+            peer.close(CloseCode.TOO_MANY_CONNECTIONS, "the server has too many connections; come back later")
 
     def detach(self, peer: Peer) -> None:
         """Forget a connection."""
-        self._peers.discard(peer)
+        self._registry.discard(peer)
 
     @property
     def shared(self) -> PeerFactory:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -55,6 +56,7 @@ from ._protocol import (
     subscription_frame,
     welcome_frame,
 )
+from ._rate import TokenBucket
 from ._settings import SessionSettings
 
 __all__ = [
@@ -133,11 +135,23 @@ class _Recheck:
     channel: str
 
 
+@dataclass(frozen=True, slots=True)
+class _TooFast:
+    id: int | None
+    wait: float
+
+
 class _Outbox(Subscriber, Protocol):
     """Takes replies as it takes messages."""
 
 
-_Waiting: TypeAlias = Hello | Auth | Subscribe | Unsubscribe | Publish | UnknownFrame | BadFrameError | _Recheck
+_Waiting: TypeAlias = (
+    Hello | Auth | Subscribe | Unsubscribe | Publish | UnknownFrame | BadFrameError | _Recheck | _TooFast
+)
+
+
+_ALWAYS: Final = (Hello, Auth, Unsubscribe, Ping, Pong)
+"""What is never refused for coming too fast: it keeps the connection in order, or frees something."""
 
 
 class Session:
@@ -150,6 +164,7 @@ class Session:
             their order.
         settings: times and bounds.
         observer: hears about the connection; its methods never raise.
+        identify: tells the server whose connection this is; False where the user has too many.
         now: seconds on the caller's clock.
     """
 
@@ -161,6 +176,7 @@ class Session:
         outbox: _Outbox,
         settings: SessionSettings,
         observer: ServerObserver,
+        identify: Callable[[str], bool],
         now: float,
     ) -> None:
         self.connection_id = connection_id
@@ -170,6 +186,8 @@ class Session:
         self._outbox = outbox
         self._settings = settings
         self._observer = observer
+        self._identify = identify
+        self._bucket = TokenBucket(rate=settings.limits.rate, burst=settings.limits.burst, now=now)
         self._state = _State.NEW
         self._started = now
         self._heard = now
@@ -195,7 +213,13 @@ class Session:
             return
         self._heard = now
         self._pinged = False
-        frame = self._parse(text)
+        frame: ClientFrame | BadFrameError | _TooFast = self._parse(text)
+        wait = self._bucket.take(now)
+        if self._bucket.debt > self._settings.limits.burst:
+            self.close(CloseCode.TOO_MANY_FRAMES, "the client did not slow down when it was told to")
+            return
+        if wait and not isinstance(frame, _ALWAYS):
+            frame = _TooFast(frame.id, wait)
         if isinstance(frame, (Ping, Pong)):
             if isinstance(frame, Ping):
                 self._send(pong_frame(frame.id))
@@ -301,7 +325,7 @@ class Session:
             return
         if channel is None:
             self.close(CloseCode.UNAUTHENTICATED, "access was revoked")
-        elif self._hub.is_subscribed(self._outbox, channel):
+        elif self._has(channel):
             self._drop(channel, now)
             self._send(revoked_frame(channel, "revoked", "access was revoked"))
 
@@ -375,8 +399,18 @@ class Session:
                 self._running = frame
                 return Authenticate(frame.token)
             case Subscribe():
+                limit = self._settings.limits.subscriptions
+                if self._hub.subscriptions(self._outbox) >= limit and not self._has(frame.channel):
+                    reason = f"a connection may have {limit} subscriptions"
+                    self._refuse(frame.id, "too_many_subscriptions", reason)
+                    return None
                 self._running = frame
                 return AdmitSubscribe(user_id, frame.channel)
+            case _TooFast():
+                error = RealtimeError(
+                    "requests come too fast", code="rate_limited", retryable=True, retry_after=frame.wait
+                )
+                self._send(error_frame(frame.id, error))
             case _Recheck():
                 if frame.channel in self._leases:
                     self._running = frame
@@ -399,6 +433,9 @@ class Session:
 
     def _open(self, user_id: str, expires_in: float | None, now: float) -> None:
         settings = self._settings
+        if not self._identify(user_id):
+            self.close(CloseCode.TOO_MANY_CONNECTIONS, "the user has too many connections")
+            return
         self.user_id = user_id
         self._know_for(expires_in, now)
         self._heard = now
@@ -465,6 +502,9 @@ class Session:
                 self._send(revoked_frame(channel, outcome.code, outcome.reason))
             case _:
                 raise AssertionError(f"{outcome!r} is no outcome of a subscribe")
+
+    def _has(self, channel: str) -> bool:
+        return self._hub.is_subscribed(self._outbox, channel)
 
     def _drop(self, channel: str, now: float) -> None:
         self._leases.pop(channel, None)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["HistoryLimits", "SessionSettings"]
+__all__ = ["ConnectionLimits", "HistoryLimits", "SessionSettings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,35 @@ class HistoryLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What clients may use. The size of a message is ``Realtime(max_message_bytes=...)``.
+
+    Attributes:
+        connections: of all clients; the next one is closed with 4503 and comes back later.
+        connections_per_user: of one user, anonymous ones excepted; the next one is closed with 4503.
+        subscriptions: of one connection; the next one is refused (``too_many_subscriptions``).
+        rate: requests per second of one connection, in the long run. ``math.inf`` for no limit.
+        burst: requests that may come at once after a pause. What exceeds it is refused (``rate_limited``) with the
+            seconds to wait; a client that does not wait is closed with 4529 after as many again.
+
+    Raises:
+        ValueError: a limit is not positive.
+    """
+
+    connections: int = 10_000
+    connections_per_user: int = 100
+    subscriptions: int = 1_000
+    rate: float = 200.0
+    burst: int = 2_000
+
+    def __post_init__(self) -> None:
+        for name in ("connections", "connections_per_user", "subscriptions", "rate", "burst"):
+            value: float = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"ConnectionLimits({name}={value!r}): pass a positive number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
     """Times and bounds of a connection.
 
@@ -40,6 +69,7 @@ class SessionSettings:
             after which a client that did not send a new token is asked for it again.
         refresh: seconds before an identity expires at which the client is asked for a new token; half of its lifetime
             where that is less.
+        limits: what the client may use.
     """
 
     preset: str = "node"
@@ -51,3 +81,4 @@ class SessionSettings:
     inbox_size: int = 1_048_576
     recheck: float = 5.0
     refresh: float = 30.0
+    limits: ConnectionLimits = field(default_factory=ConnectionLimits)

@@ -275,7 +275,7 @@ class ChannelMachine:
         if not error.retryable:
             return self._deny(self._denial(error))
         self._go("pending", error)
-        delay = backoff(self._failures, self._random)
+        delay = max(backoff(self._failures, self._random), error.retry_after or 0.0)
         self._failures += 1
         self._retrying = True
         return [Retry(delay)]

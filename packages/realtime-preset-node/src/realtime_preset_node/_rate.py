@@ -1,0 +1,34 @@
+"""A token bucket without a clock: how often somebody may do something."""
+
+from __future__ import annotations
+
+__all__ = ["TokenBucket"]
+
+
+class TokenBucket:
+    """Fills at `rate` tokens per second up to `burst`. Who takes more than there is goes into debt.
+
+    Args:
+        rate: tokens per second; ``math.inf`` for no limit.
+        burst: tokens that a full bucket holds.
+        now: seconds on the caller's clock.
+    """
+
+    def __init__(self, *, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float) -> float:
+        """Take a token, and return the seconds after which there would have been one: 0.0 if it was there."""
+        if self._rate == float("inf"):
+            return 0.0
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1.0
+        self._at = now
+        return 0.0 if self._tokens >= 0.0 else -self._tokens / self._rate
+
+    @property
+    def debt(self) -> float:
+        """How many tokens were taken that were not there."""
+        return max(0.0, -self._tokens)
