@@ -1,0 +1,66 @@
+"""`use_session`: a component that owns a client for as long as it is mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+from weakref import WeakSet
+
+from .._client import DbClient, default_client, require_sessions
+from .._errors import UsageError
+
+if TYPE_CHECKING:
+    from ._runtime import Cleanup, Runtime
+
+__all__ = ["use_session"]
+
+_given: WeakSet[DbClient] = WeakSet()
+
+
+class _Session:
+    """The client of one mounted provider; the key of the effect that closes it."""
+
+    def __init__(self, client: DbClient) -> None:
+        self.client = client
+
+    def mount(self) -> Cleanup:
+        return self._close
+
+    def _close(self) -> None:
+        # The process outlives the session: its own client cancels and awaits this where it ends first.
+        default_client().start(self.client.close(), "close the client of a session")
+
+
+def use_session(runtime: Runtime, factory: Callable[[], DbClient], provider: str) -> DbClient:
+    """Make a client when the component is first rendered, and close it when it is unmounted.
+
+    From the first one on, module-level collections cannot be used without a session in this process, as if
+    `require_sessions` had been called: it renders for many users.
+
+    Args:
+        factory: makes a new client for each session.
+        provider: the provider's name, for errors.
+
+    Raises:
+        UsageError: `factory` is a client, or returned one that another session has.
+    """
+    place = runtime.use_ref()
+    session = cast("_Session | None", place.current)
+    if session is None:
+        session = place.current = _Session(_make(factory, provider))
+    runtime.use_effect(session.mount, session)
+    return session.client
+
+
+def _make(factory: object, provider: str) -> DbClient:
+    why = "each session needs its own: with a shared one, a user would see the optimistic rows of others"
+    if isinstance(factory, DbClient) or not callable(factory):
+        raise UsageError(f"{provider} takes a function that makes a client, not {factory!r}: {why}")
+    made: object = factory()
+    if not isinstance(made, DbClient):
+        raise UsageError(f"{provider}: the function must return a DbClient, not {made!r}")
+    if made in _given or made is default_client():
+        raise UsageError(f"{provider}: the function returned a client that is used already: {why}")
+    _given.add(made)
+    require_sessions()
+    return made
