@@ -43,6 +43,7 @@ from ._lifecycle import Lifecycle, LifecycleEvent, LifecycleSource
 from ._live import LiveChannelCollection, live_channel_options
 from ._live_events import EventFold, Fold, LiveEvent, LiveGap, Remove
 from ._live_feed import LiveStatistics, LiveStatus
+from ._mutation_ref import mutation_ref
 from ._options import Fetched, realtime_collection_options
 from ._presets import PRESET_API, ClientContext, Preset, installed_presets, load_preset
 from ._scoped import CollectionScope, ScopedCollection
@@ -136,6 +137,7 @@ __all__ = [
     "installed_presets",
     "live_channel_options",
     "load_preset",
+    "mutation_ref",
     "parse_channel",
     "read_environment",
     "read_text_part",

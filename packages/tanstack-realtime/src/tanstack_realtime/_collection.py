@@ -50,6 +50,7 @@ class RealtimeSpec(Generic[T]):
     linger: float
     refetch_spread: float
     always_refetch: bool
+    server_publishes: bool
 
     @property
     def bound(self) -> Load:
@@ -94,6 +95,11 @@ class RealtimeCollection(ScopedCollection[T, K, P], Generic[T, K, P]):
         feed = self._here()._feed
         return FeedStatistics() if feed is None else feed.statistics
 
+    @property
+    def server_published(self) -> bool:
+        """Whether only the server publishes on its channels, so that ``Realtime(channels=[...])`` refuses clients."""
+        return self._spec.server_publishes
+
     # -- the source --------------------------------------------------------------------------------------------------
 
     def _keep(self) -> Feed[T, K]:
@@ -103,7 +109,9 @@ class RealtimeCollection(ScopedCollection[T, K, P], Generic[T, K, P]):
         self._feed = feed = Feed(
             host=host, replica=Replica(self._spec.codec), echoes=echoes, make_machine=self._machine
         )
-        self._settlements = Settlements(id=self.id, codec=self._spec.codec, feed=feed, echoes=echoes, host=host)
+        self._settlements = Settlements(
+            id=self.id, codec=self._spec.codec, feed=feed, echoes=echoes, host=host, id_of=self._published_id
+        )
         return feed
 
     def _run_ended(self) -> None:
@@ -113,6 +121,10 @@ class RealtimeCollection(ScopedCollection[T, K, P], Generic[T, K, P]):
         if self._settlements is not None:
             self._settlements.clear()
         super()._user_changed()
+
+    def _published_id(self, mutation: Mutation[T]) -> str:
+        # The server is told one reference per transaction, since a server_fn may concern several collections.
+        return str(mutation._owner.id) if self._spec.server_publishes else mutation.id
 
     def _machine(self) -> ScopeMachine:
         spec = self._spec
@@ -156,7 +168,7 @@ class _Host(ScopedHost[T, K]):
         super().__init__(collection, spec.codec)
         self._query_fn = spec.query_fn
         self._confirmed: Callable[[Mutation[T], T | None], None] = collection._confirm
-        self._publisher = Publisher.of(collection.client)
+        self._publisher = None if spec.server_publishes else Publisher.of(collection.client)
 
     async def query(self, params: Mapping[str, Any], /) -> Iterable[T]:
         return await self.load("query_fn", self._query_fn, self._codec.row, **params)
@@ -172,4 +184,5 @@ class _Host(ScopedHost[T, K]):
         self._confirmed(mutation, row)
 
     def post(self, outcome: Outcome[T], /) -> None:
-        self._publisher.post(outcome)
+        if self._publisher is not None:
+            self._publisher.post(outcome)

@@ -52,6 +52,7 @@ def realtime_collection_options(
     params: Mapping[str, str] | None = None,
     version: Callable[[T], int] | None = None,
     batch_handlers: bool = False,
+    publish: Literal["client", "server"] = "client",
     refetch_on_reconnect: Literal["gap", "always"] = "gap",
     linger: float = 5.0,
     refetch_spread: float = 1.0,
@@ -77,6 +78,9 @@ def realtime_collection_options(
         version: gives a number that grows with every change of a row. With it messages may arrive in any order;
             without it the last to arrive wins, until the next fetch.
         batch_handlers: call a handler once with all rows of a write.
+        publish: who tells the others. ``"client"``: this client, with what the handler returned. ``"server"``: the
+            server function, by ``publish_change`` with the reference that it got from `mutation_ref`; then no member
+            can forge another's rows, since clients may not publish.
         refetch_on_reconnect: ``"gap"`` skips the fetch after a reconnect where the provider proves that nothing was
             missed.
         linger: seconds that a scope stays live after its last query.
@@ -96,6 +100,8 @@ def realtime_collection_options(
         raise ConfigurationError(
             f'collection {id!r}: refetch_on_reconnect is "gap" or "always", not {refetch_on_reconnect!r}'
         )
+    if publish not in ("client", "server"):
+        raise ConfigurationError(f'collection {id!r}: publish is "client" or "server", not {publish!r}')
     for name, seconds in (("linger", linger), ("refetch_spread", refetch_spread)):
         if not seconds >= 0:
             raise ConfigurationError(
@@ -124,5 +130,6 @@ def realtime_collection_options(
         linger=linger,
         refetch_spread=refetch_spread,
         always_refetch=refetch_on_reconnect == "always",
+        server_publishes=publish == "server",
     )
     return _Options(config, spec)

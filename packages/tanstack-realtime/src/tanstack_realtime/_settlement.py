@@ -60,6 +60,7 @@ class Settlements(Generic[T, K]):
         feed: its scopes.
         echoes: its ids on the wire.
         host: the collection.
+        id_of: the id under which a mutation is published.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Settlements(Generic[T, K]):
         feed: Feed[T, K],
         echoes: EchoRegister[tuple[str, RowMessage]],
         host: SettlementHost[T],
+        id_of: Callable[[Mutation[T]], str],
     ) -> None:
         self._id = id
         self._codec = codec
         self._feed = feed
         self._echoes = echoes
         self._host = host
+        self._id_of = id_of
         self._open: dict[Mutation[T], _Open[T]] = {}
 
     def begin(self, mutations: Sequence[Mutation[T]]) -> None:
@@ -138,7 +141,9 @@ class Settlements(Generic[T, K]):
     # -- helpers -----------------------------------------------------------------------------------------------------
 
     def _outcome(self, mutations: Sequence[Mutation[T]]) -> Outcome[T]:
-        return Outcome(codec=self._codec, encode=self._codec.encode, id=mutations[0].id, expected=len(mutations))
+        return Outcome(
+            codec=self._codec, encode=self._codec.encode, id=self._id_of(mutations[0]), expected=len(mutations)
+        )
 
     def _take(self, mutation: Mutation[T]) -> _Open[T] | None:
         known = self._open.pop(mutation, None)

@@ -209,8 +209,8 @@ class _TextStream(EventFold[T], Generic[T]):
 def read_text_part(event: Mapping[str, Any]) -> TextPart | None:
     """Read an event as `tanstack_realtime.server.publish_text` writes it; None for any other.
 
-    ``{"type": "token", "id": "a1", "seq": 0, "content": "Hel"}`` adds a part. ``{"type": "end", …}`` ends the text, with
-    the whole of it as ``"text"`` where that is short enough. ``{"type": "error", …, "reason": "…"}`` breaks it off.
+    ``{"type": "token", "id": "a1", "seq": 0, "content": "Hel"}`` adds a part. ``{"type": "end", …}`` ends the text,
+    with the whole of it as ``"text"`` if that is short. ``{"type": "error", …, "reason": "…"}`` breaks it off.
     """
     kind = event.get("type")
     if kind == "token":

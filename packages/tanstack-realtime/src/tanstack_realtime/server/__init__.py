@@ -2,6 +2,7 @@
 
 Layers, top down::
 
+    _changes        publish_change(): a row that a server function wrote
     _text           publish_text(): text that comes in parts
     _app            Realtime: the ASGI application; publish()
     _routes         POST /publish and GET /config, on every preset
@@ -13,6 +14,7 @@ Needs the extra: ``pip install "tanstack-realtime[server]"``.
 """
 
 from ._app import Realtime, publish
+from ._changes import publish_change
 from ._declared import Channels, DeclaresChannel
 from ._gate import Gate, Operation
 from ._permissions import ANONYMOUS, Authorize, GetUser, Identity, Permissions, Reject, Validate
@@ -41,5 +43,6 @@ __all__ = [
     "bearer_token",
     "connection_with_token",
     "publish",
+    "publish_change",
     "publish_text",
 ]

@@ -35,6 +35,7 @@ class DeclaredChannels:
 
     def __init__(self, channels: Channels | None = None) -> None:
         self._names: dict[str, set[frozenset[str]]] = {}
+        self._server_published: set[str] = set()
         if channels is None:
             return
         if isinstance(channels, Mapping):
@@ -50,6 +51,8 @@ class DeclaredChannels:
             declared = item.declared_channel
             if declared is not None:
                 self._declare(*declared)
+                if getattr(item, "server_published", False):
+                    self._server_published.add(declared[0])
 
     def _declare(self, namespace: object, names: object) -> None:
         listed: list[object] | None = None
@@ -63,6 +66,10 @@ class DeclaredChannels:
         if len(shape) != len(listed):
             raise ConfigurationError(f"channels= declares {namespace!r} with parameter names that are not distinct str")
         self._names.setdefault(namespace, set()).add(shape)
+
+    def is_server_published(self, channel: Channel) -> bool:
+        """Whether a collection with ``publish="server"`` declared the channel's namespace."""
+        return channel.namespace in self._server_published
 
     def check(self, channel: Channel) -> None:
         """Raise `ChannelError` if the channel's namespace is declared with other parameter names."""

@@ -195,6 +195,15 @@ class Gate:
         except PublishError as error:
             self._observer.denied(user_id, error.channel, error)
             raise
+        if self._declared.is_server_published(parsed):
+            raise self._refuse(
+                ChannelDeniedError(
+                    f"user {user_id!r} may not publish on {parsed.raw!r}: its collection has publish='server'",
+                    channel=parsed.raw,
+                    reason="only the server publishes here",
+                ),
+                user_id=user_id,
+            )
         await self.admit(user_id, parsed, "publish")
         if self._validate is None:
             return publication
