@@ -93,12 +93,45 @@ class React:
         await settle()
 
 
+class Solara:
+    def __init__(self) -> None:
+        from tanstack_db.solara import runtime
+
+        self.runtime = runtime
+        self.hooks = DbHooks(runtime)
+
+    @asynccontextmanager
+    async def show(self, body: Body, **provider: Any) -> AsyncGenerator[Screen]:
+        import solara
+
+        from tanstack_db.solara import DBProvider
+
+        screen, framework = Screen(), cast("Any", solara)
+
+        @framework.component
+        def shown() -> Any:
+            record(screen, self.runtime, body)
+            return framework.Text("shown")
+
+        @framework.component
+        def root() -> Any:
+            return DBProvider([shown()], **provider) if provider else shown()
+
+        rendering = framework.render(root(), handle_error=False)[1]
+        await settle()
+        try:
+            yield screen
+        finally:
+            rendering.close()
+            await settle()
+
+
 async def forever(render: Callable[[], Any]) -> None:
     while True:
         await render()
 
 
-@pytest.fixture(params=[React])
+@pytest.fixture(params=[React, Solara])
 def ui(request: pytest.FixtureRequest) -> Framework:
     return cast("type[Framework]", request.param)()
 
