@@ -106,8 +106,7 @@ class Scheduler:
         self._is_flushing = True
         try:
             while self._is_due:
-                settled = self._settle()
-                for node in settled:
+                for node in self._settle():
                     try:
                         node.publish()
                     except Exception as error:  # noqa: BLE001 -- one subscriber's failure is not another's

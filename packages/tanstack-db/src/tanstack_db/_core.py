@@ -43,7 +43,7 @@ from ._mutation import Mutation, MutationType
 from ._overlay import Layer, Overlay
 from ._relation import Lease, LoadSubset, Relation
 from ._subscription import ChangeSubscription, Feeds, Listeners
-from ._sync import Cleanup, Commit, SyncContext, SyncRun
+from ._sync import Cleanup, SyncContext, SyncRun
 
 if TYPE_CHECKING:
     from ._client import CollectionOptions, DbClient
@@ -339,13 +339,14 @@ class CollectionCore(Relation, Generic[T, K]):
             with self._block:
                 self._overlay.drop(mutation.key, layer, rebase=rebase)
 
-    def _apply(self, commit: Commit[T, K]) -> None:
+    def _apply(self, writes: Mapping[K, T | None], *, is_all: bool) -> None:
+        """Take over a sync transaction: rows by key, None for a delete. With `is_all` there are no other rows."""
         with self._block:
-            if commit.truncate:
+            if is_all:
                 for key in list(self._overlay.synced_keys()):
-                    if key not in commit.rows:
+                    if key not in writes:
                         self._overlay.write(key, None)
-            self._overlay.write_all(commit.rows)
+            self._overlay.write_all(writes)
 
     def _began(self) -> None:
         self.client.scheduler.schedule(self)

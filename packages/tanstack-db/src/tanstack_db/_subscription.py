@@ -20,9 +20,9 @@ K = TypeVar("K")
 E = TypeVar("E")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Change(Generic[T, K]):
-    """How one row changed.
+    """How one row changed. To be read only: all subscribers are told the same object.
 
     Attributes:
         type: what happened, as this subscriber sees it.

@@ -30,7 +30,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
 
 from typing_extensions import TypeVar
@@ -42,7 +42,7 @@ from ._relation import LoadSubset
 if TYPE_CHECKING:
     from ._collection import Collection
 
-__all__ = ["Cleanup", "Commit", "Source", "SubsetStatus", "SyncContext", "SyncRun"]
+__all__ = ["Cleanup", "Source", "SubsetStatus", "SyncContext", "SyncRun"]
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -90,19 +90,6 @@ class Source(Protocol[T_inv, K_inv]):
     def __call__(self, ctx: SyncContext[T_inv, K_inv], /) -> Cleanup | SyncRun | None: ...
 
 
-@dataclass(slots=True)
-class Commit(Generic[T, K]):
-    """A sync transaction: the rows by key, None for a delete.
-
-    Attributes:
-        rows: the last write of each key.
-        truncate: whether every synced row that is not in `rows` goes.
-    """
-
-    rows: dict[K, T | None] = field(default_factory=dict[Any, Any])
-    truncate: bool = False
-
-
 class SyncContext(Generic[T, K]):
     """What a source writes with; see the module docstring.
 
@@ -112,7 +99,9 @@ class SyncContext(Generic[T, K]):
 
     def __init__(self, collection: Collection[T, K]) -> None:
         self.collection = collection
-        self._open: Commit[T, K] | None = None
+        self._open: dict[K, T | None] | None = None
+        """What was written since `begin`, None for a delete."""
+        self._is_truncating = False
         self._is_active = True
         self._synced = collection._overlay.synced
 
@@ -127,7 +116,8 @@ class SyncContext(Generic[T, K]):
             return
         if self._open is not None:
             raise self._broken("begin() inside an open transaction; commit() it first")
-        self._open = Commit({})
+        self._open = {}
+        self._is_truncating = False
 
     def insert(self, row: T, /) -> None:
         """Add a row.
@@ -136,12 +126,12 @@ class SyncContext(Generic[T, K]):
             DuplicateKeyError: there is another row with this key.
         """
         # The way of every row that is synced: no call that can be spared.
-        if (commit := self._open or self._writing("insert")) is None:
+        if (writes := self._open) is None and (writes := self._writing("insert")) is None:
             return
         if row is None:
             self._require_row(row)
         key = self.collection._key(row)
-        there = commit.rows[key] if key in commit.rows else None if commit.truncate else self._synced(key)
+        there = writes[key] if key in writes else None if self._is_truncating else self._synced(key)
         if there is not None and there != row:
             raise DuplicateKeyError(
                 f"the source of collection {self.collection.id!r} inserts {key!r}, which is there with other values; "
@@ -150,7 +140,7 @@ class SyncContext(Generic[T, K]):
                 key=key,
             )
         if there is None:
-            commit.rows[key] = row
+            writes[key] = row
 
     def update(self, row: T | Mapping[str, Any], /, key: K | None = None) -> None:
         """Change a row, or add it.
@@ -160,7 +150,7 @@ class SyncContext(Generic[T, K]):
                 whole row as well.
             key: needed where `row` is a mapping that does not hold the key.
         """
-        if (commit := self._open or self._writing("update")) is None:
+        if (writes := self._open) is None and (writes := self._writing("update")) is None:
             return
         if row is None:
             self._require_row(row)
@@ -172,24 +162,21 @@ class SyncContext(Generic[T, K]):
                 raise self._broken("update() with a mapping that does not hold the key; pass key=") from error
         # The exact class first: asking the abstract one takes as long as all the rest.
         if type(row) is dict or isinstance(row, Mapping):
-            rows = commit.rows
-            old = rows[key] if key in rows else None if commit.truncate else self._synced(key)
-            rows[key] = self._merged(old, cast("Mapping[str, Any]", row))
+            old = writes[key] if key in writes else None if self._is_truncating else self._synced(key)
+            writes[key] = self._merged(old, cast("Mapping[str, Any]", row))
         else:
-            commit.rows[key] = row
+            writes[key] = row
 
     def delete(self, key: K, /) -> None:
         """Remove a row by its key."""
-        if (commit := self._writing("delete")) is None:
-            return
-        commit.rows[key] = None
+        if (writes := self._writing("delete")) is not None:
+            writes[key] = None
 
     def truncate(self) -> None:
         """Forget every row, also those written since `begin`; what is written until `commit` is the new state."""
-        if (commit := self._writing("truncate")) is None:
-            return
-        commit.rows.clear()
-        commit.truncate = True
+        if (writes := self._writing("truncate")) is not None:
+            writes.clear()
+            self._is_truncating = True
 
     def commit(self) -> None:
         """Apply the transaction. Rows that a local transaction has changed stay as they are shown until it settles."""
@@ -197,8 +184,8 @@ class SyncContext(Generic[T, K]):
             return
         if self._open is None:
             raise self._broken("commit() without begin()")
-        commit, self._open = self._open, None
-        self.collection._apply(commit)
+        writes, self._open = self._open, None
+        self.collection._apply(writes, is_all=self._is_truncating)
 
     def mark_ready(self) -> None:
         """The rows are usable. After `mark_error` the source has recovered. Otherwise further calls change nothing."""
@@ -214,7 +201,7 @@ class SyncContext(Generic[T, K]):
         self._is_active = False
         self._open = None
 
-    def _writing(self, what: str) -> Commit[T, K] | None:
+    def _writing(self, what: str) -> dict[K, T | None] | None:
         if not self._is_active:
             return None
         if self._open is None:
