@@ -50,10 +50,13 @@ DEADLINE = 10.0
 SERVER_OPTIONS: dict[str, Any] = {}
 """What uvicorn is told besides: which class speaks WebSocket."""
 
+FAST_OPTIONS = ("--ws", "realtime_preset_node.uvicorn:FastProtocol", "--ws-per-message-deflate", "false")
+"""The same on its command line, as the README says it."""
+
 
 @pytest.fixture(autouse=True, params=["asgi-send", "transport"])
 def way_of_writing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every test twice: with a server that only has ASGI `send`, and with one that gives access to the transport."""
+    """Run every test twice: with a server that only has ASGI `send`, and with one that gives its transport."""
     monkeypatch.setitem(SERVER_OPTIONS, "ws", "auto" if request.param == "asgi-send" else FastProtocol)
 
 
@@ -324,6 +327,7 @@ async def server_process(port: int) -> AsyncGenerator[asyncio.subprocess.Process
     """Run node_app in a process; leaving kills it like a crash does."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "node_app:app", "--port", str(port), "--log-level", "warning"),
+        *(FAST_OPTIONS if SERVER_OPTIONS["ws"] is FastProtocol else ()),
         cwd=Path(__file__).parent,
     )
     try:
