@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import reacton
 import solara
@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 
 __all__ = ["DBProvider", "runtime", "use_client", "use_collection", "use_live_query", "use_transact"]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+# What the two are typed as does not pass strict checks.
 _reacton: Any = reacton
 _solara: Any = solara
 _context: Any = _reacton.create_context(None)
+_component: Callable[[F], F] = _reacton.component
 
 
 class _Solara:
@@ -96,7 +100,7 @@ use_transact = _hooks.use_transact
 use_client = _hooks.use_client
 
 
-@_reacton.component
+@_component
 def DBProvider(children: Sequence[Any] = (), *, client: Callable[[], DbClient] = DbClient) -> Any:
     """Give a session its own client: rows, optimistic state and running queries that no other session sees.
 
