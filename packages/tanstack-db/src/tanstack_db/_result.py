@@ -21,14 +21,16 @@ from typing_extensions import TypeVar
 
 from ._changes import ResultKeys, told
 from ._delta import Delta, Deltas, DeltaSink
-from ._errors import DbError, SourceError
+from ._errors import CollectionStateError, DbError, SourceError
 from ._explain import Operator, operator_of
 from ._meter import Meter
+from ._paging import Paging, WindowMove
 from ._pipeline import Pipeline
 from ._plan import plan
 from ._relation import Lease, LoadSubset, Relation
 from ._snapshot import Shown
 from ._subscription import Change
+from .query._compile import value
 
 if TYPE_CHECKING:
     from ._client import DbClient
@@ -100,12 +102,15 @@ class LiveResult(Relation):
             self.columns, self.schema = self._relations[0].columns, self._relations[0].schema
         self.shared: dict[Hashable, Any] = {}
         self.handles: WeakSet[LiveQuery[Any]] = WeakSet()
+        self._paging: Paging | None = None
+        self._moves: list[WindowMove] = []
+        self._settled = ir.limit, ir.offset
         self._rows: dict[Any, Any] = {}
         self._view: Mapping[Any, Any] = MappingProxyType(self._rows)
         self._keys: ResultKeys | None = None
         self._pipeline: Pipeline | None = None
         self._failure: Exception | None = None
-        self._pending: list[list[Delta]] = [[] for _ in self._relations]
+        self._pending: list[Deltas] = [() for _ in self._relations]
         self._meters: Sequence[Meter] | None = None
         self._leases: list[Lease] = []
         self._detach: list[Callable[[], None]] = []
@@ -288,6 +293,7 @@ class LiveResult(Relation):
             self._acquire()
             try:
                 self._load()
+                self._load_more()
             except Exception as error:  # noqa: BLE001 -- it is the state of this query
                 self._fail(error)
             self._changes.clear()
@@ -296,14 +302,23 @@ class LiveResult(Relation):
     def _acquire(self) -> None:
         self._is_running = self._is_status_due = True
         for relation, part in zip(self._relations, self._plan.sources, strict=True):
-            self._leases.append(relation.acquire(part.subset, self._status_changed))
+            if relation.loads_subsets and part.subset.limit is not None:
+                first = value(self.ir.order_by[0].expr, sources=1, accessors=["any"])
+                self._paging = Paging(relation, part.subset, first, self._status_changed)
+                self._leases.append(self._paging)
+            else:
+                self._leases.append(relation.acquire(part.subset, self._status_changed))
+        self._settled = self.ir.limit, self.ir.offset
 
     def _stop(self) -> None:
         self._stop_timer()
         self._shown.forget()
         self._is_running, self._is_status_due = False, True
         self._unload()
-        leases, self._leases = self._leases, []
+        leases, self._leases, self._paging = self._leases, [], None
+        moves, self._moves = self._moves, []
+        for move in moves:
+            move.settle(CollectionStateError(self.id, "cleaned-up", "the query stopped while its window was loading"))
         with self.client.batch():
             for lease in leases:
                 lease.release()
@@ -346,8 +361,7 @@ class LiveResult(Relation):
         detach, self._detach = self._detach, []
         for stop in detach:
             stop()
-        for pending in self._pending:
-            pending.clear()
+        self._taken()
 
     def _fail(self, error: Exception) -> None:
         """A function of the application raised: keep the rows, and wait for the next change of any source."""
@@ -357,13 +371,20 @@ class LiveResult(Relation):
         self._detach = [relation.attach(self._sink(index)) for index, relation in enumerate(self._relations)]
 
     def _sink(self, index: int) -> DeltaSink:
-        pending = self._pending[index]
+        pending, schedule = self._pending, self.client.scheduler.schedule
 
         def take(deltas: Deltas) -> None:
-            pending.extend(deltas)
-            self.client.scheduler.schedule(self)
+            pending[index] = _netted(pending[index], deltas) if pending[index] else deltas
+            schedule(self)
 
         return take
+
+    def _taken(self) -> Sequence[Deltas]:
+        """Return what the sinks took, and have them take anew."""
+        taken = self._pending.copy()
+        for index in range(len(taken)):
+            self._pending[index] = ()
+        return taken
 
     # -- the window ----------------------------------------------------------------------------------------------------
 
@@ -382,15 +403,50 @@ class LiveResult(Relation):
         """Whether other queries read it."""
         return bool(self._lent)
 
-    def move(self, *, limit: int | None, offset: int) -> None:
+    def move(self, *, limit: int | None, offset: int) -> WindowMove:
         """Show another window. Only for a result that is shared with nobody, inside a batch."""
+        move = WindowMove()
+        if self._is_running:
+            self._moves.append(move)
+            self._set_window(limit, offset)
+        else:
+            self.ir = replace(self.ir, limit=limit, offset=offset)
+            self._plan = plan(self.ir, self._relations)
+            move.settle()
+        return move
+
+    def _set_window(self, limit: int | None, offset: int) -> None:
         self.ir = replace(self.ir, limit=limit, offset=offset)
         self._plan = plan(self.ir, self._relations)
-        if self._is_running:
-            if self._pipeline is not None:
-                self._pipeline.move(limit=limit, offset=offset)
-            self._is_move_due = True
-            self.client.scheduler.schedule(self)
+        if self._paging is not None:
+            self._paging.reach(None if limit is None else offset + limit)
+        if self._pipeline is not None:
+            self._pipeline.move(limit=limit, offset=offset)
+        self._is_move_due = True
+        self.client.scheduler.schedule(self)
+
+    def _load_more(self) -> None:
+        """Ask an on-demand source for what the window lacks, and say what became of moves."""
+        paging = self._paging
+        if paging is not None and self._pipeline is not None:
+            paging.advance(self._pipeline.prefix)
+            if paging.is_loading:
+                if paging.error is not None and self._moves:
+                    self._move_back(paging)
+                return
+        self._settled = self.ir.limit, self.ir.offset
+        moves, self._moves = self._moves, []
+        for move in moves:
+            move.settle()
+
+    def _move_back(self, paging: Paging) -> None:
+        error = self.problem()
+        assert error is not None, "a load has failed"
+        paging.give_up()
+        self._set_window(*self._settled)
+        moves, self._moves = self._moves, []
+        if not any([move.settle(error) for move in moves]):
+            self.client.report(error)
 
     def start_from(self, other: LiveResult) -> None:
         """Run in place of a result of the same query with another window, inside a batch.
@@ -412,22 +468,24 @@ class LiveResult(Relation):
         self._is_due = True
         is_load_due, self._is_load_due = self._is_load_due, False
         is_move_due, self._is_move_due = self._is_move_due, False
-        if not (is_load_due or is_move_due or any(self._pending)):
-            return
-        inputs = [tuple(pending) for pending in self._pending]
-        for pending in self._pending:
-            pending.clear()
-        try:
-            if self._pipeline is None:
-                self._load(list(self._rows) if is_load_due else ())
-            else:
-                self._push(self._pipeline, inputs)
-        except Exception as error:  # noqa: BLE001 -- it is the state of this query, and other queries go on
-            self._fail(error)
+        if is_load_due or is_move_due or any(self._pending):
+            inputs = self._taken()
+            try:
+                if self._pipeline is None:
+                    self._load(list(self._rows) if is_load_due else ())
+                else:
+                    self._push(self._pipeline, inputs)
+            except Exception as error:  # noqa: BLE001 -- it is the state of this query, and other queries go on
+                self._fail(error)
+        if self._paging is not None or self._moves:
+            self._load_more()
 
     def _push(self, pipeline: Pipeline, inputs: Sequence[Deltas]) -> None:
         deltas = pipeline.push(inputs)
         if not deltas and not pipeline.moved:
+            return
+        if self._keys is None and not pipeline.moved:
+            self._show(deltas, (), pipeline.positions_before)
             return
         moved = [(key, row, row) for key in pipeline.moved for row in [self._row(key)]]
         before = pipeline.positions_before
@@ -458,8 +516,12 @@ class LiveResult(Relation):
                 del self._rows[key]
             else:
                 self._rows[key] = new
-        self._changes += changed
-        self._changes += moved
+        if self._changes:
+            # What this batch brought made a source deliver more within the batch.
+            self._changes = _netted(self._changes, [*changed, *moved], with_moves=True)
+        else:
+            self._changes += changed
+            self._changes += moved
         if changed and self._sinks:
             for sink in list(self._sinks.values()):
                 sink(changed)
@@ -491,7 +553,7 @@ class LiveResult(Relation):
     def _status_changed(self) -> None:
         self._is_status_due = True
         # A result that has run and not yet published will see it when it does.
-        if self._is_running and not self._is_due:
+        if self._is_running and (not self._is_due or self._paging is not None):
             with self.client.batch():
                 self.client.scheduler.schedule(self)
 
@@ -504,6 +566,18 @@ def _difference(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[Del
 
 def _nobody(_: Deltas) -> None:
     """Keep what is shared of a source, and take nothing."""
+
+
+def _netted(first: Deltas, second: Deltas, *, with_moves: bool = False) -> list[Delta]:
+    """Return two sequences of deltas, one after the other, as one in which every key is once."""
+    net = {key: (old, new) for key, old, new in first}
+    for key, old, new in second:
+        net[key] = (net[key][0] if key in net else old, new)
+    return [
+        (key, old, new)
+        for key, (old, new) in net.items()
+        if (with_moves and old is not None) or not (old is new or old == new)
+    ]
 
 
 def _parted(deltas: Deltas) -> tuple[list[Delta], list[Delta]]:
