@@ -4,6 +4,7 @@ Layers, each using only those below it:
 
 =====================  =================================================================================================
 ``_live``              `live_query`: handles of live results; ``_result`` is what runs, once per client and query
+``_paging``            what a windowed query loads from an on-demand source
 ``_pipeline``          a query's stages; ``_plan`` decides what its sources are asked for, ``_changes`` what is told
 ``_explain``           `LiveQuery.explain`; ``_meter`` counts the work of the stages, once somebody asks
 ``query``              `QueryBuilder`: what a query says, and how that becomes functions of rows
@@ -64,6 +65,7 @@ from ._live import LiveQuery, live_query
 from ._mutation import Mutation, MutationType
 from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
 from ._paced import PacedMutations, Strategy, create_paced_mutations, debounce, queue, throttle
+from ._paging import WindowMove
 from ._query_collection import QueryCollection, QueryFn, query_collection_options
 from ._relation import Cursor, Lease, LiveSource, LoadSubset, OrderTerm
 from ._snapshot import JoinRow, Rows
@@ -133,6 +135,7 @@ __all__ = [
     "UnknownColumnError",
     "UnknownKeyError",
     "UsageError",
+    "WindowMove",
     "__version__",
     "avg",
     "col",

@@ -92,6 +92,7 @@ class CollectionCore(Relation, Generic[T, K]):
         self.schema = config.schema
         self.columns = _rows.columns(config.schema)
         self.partition = config.partition
+        self.loads_subsets = config.sync_mode == "on-demand" and config.partition is None
         self.row_update_mode = config.row_update_mode
         self.shared: dict[Hashable, Any] = {}
         self._config = config

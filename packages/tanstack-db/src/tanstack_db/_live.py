@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, cast
 from weakref import WeakValueDictionary
@@ -18,6 +17,7 @@ from typing_extensions import TypeVar
 from ._client import current_client
 from ._errors import QueryError, UsageError
 from ._explain import Explanation
+from ._paging import WindowMove
 from ._relation import LiveSource
 from ._result import Follower, LiveResult
 from ._subscription import require_callback
@@ -270,15 +270,22 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
 
     # -- the window ----------------------------------------------------------------------------------------------------
 
-    def set_window(self, *, limit: int | None, offset: int = 0) -> None:
+    def set_window(self, *, limit: int | None, offset: int = 0) -> WindowMove:
         """Show other rows of the order. Told like any other change: once, and only rows that come or go.
 
         The window belongs to this object. Other handles of an equal query keep theirs, while a query that reads this
         object sees the rows that it shows. Costs O(log n) for each row that comes or goes.
 
+        An on-demand source is asked for what is missing. Meanwhile the query shows what is there, and stays ready;
+        where the load fails, it shows the window from before again.
+
         Args:
             limit: at most so many rows, or None for all.
             offset: rows of the order to leave out before them.
+
+        Returns:
+            Whether the rows are there, and something to await. What fails and is not awaited goes to the client's
+            ``on_error``.
 
         Raises:
             QueryError: the query has no order and no window, or is for one row; or no numbers of rows.
@@ -287,24 +294,20 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
         if not self._result.is_ordered or self.ir.single:
             raise QueryError("set_window needs a query of many rows with order_by, limit or offset")
         limit, offset = None if limit is None else window("limit", limit), window("offset", offset)
-        if (limit, offset) == (self.ir.limit, self.ir.offset):
-            return
         with self.client.batch():
-            if self._is_own:
-                self._result.move(limit=limit, offset=offset)
-            else:
-                self._own(limit=limit, offset=offset)
+            self._own()
+            return self._result.move(limit=limit, offset=offset)
 
-    def _own(self, *, limit: int | None, offset: int) -> None:
+    def _own(self) -> None:
         """Share the result with no other handle; those who share it now keep it as it is."""
-        results = self.client.service(_Results, _Results)
+        if self._is_own:
+            return
         self._is_own = True
-        shared = self._result
+        shared, results = self._result, self.client.service(_Results, _Results)
         if len(shared.handles) == 1 and not shared.is_lent:
             results.take(shared)
-            shared.move(limit=limit, offset=offset)
             return
-        self._result = results.make(replace(shared.ir, limit=limit, offset=offset))
+        self._result = results.make(shared.ir)
         shared.handles.discard(self)
         self._result.handles.add(self)
         if shared.is_running and self._subscriptions:
@@ -352,10 +355,10 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
     def _open(self, db: DbClient) -> LiveResult:
         if db is not self.client:
             return open_query(self.ir, db)
-        if self._result.is_ordered and not self.ir.single and not self._is_own:
+        if self._result.is_ordered and not self.ir.single:
             # Who reads this object sees its window, wherever that is moved.
             with self.client.batch():
-                self._own(limit=self.ir.limit, offset=self.ir.offset)
+                self._own()
         return self._result
 
 

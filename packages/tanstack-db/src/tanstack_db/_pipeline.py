@@ -27,6 +27,7 @@ from .ivm._group import Group
 from .ivm._join import Join, match_on
 from .ivm._order import Order
 from .ivm._project import Project
+from .ivm._sorted import SortedRows
 from .ivm._stage import Stage
 from .ivm._totals import Totals
 from .query import _ir
@@ -106,13 +107,19 @@ class Pipeline:
             step.measure(meter)
         return meters
 
-    def attach(self, index: int, sink: DeltaSink) -> Callable[[], None]:
-        """Hand the deltas of one source to `sink`, those that can matter."""
-        return self._inputs[index].attach(sink)
+    def attach(self, index: int, sink: DeltaSink, failed: Callable[[Exception], None]) -> Callable[[], None]:
+        """Hand the deltas of one source to `sink`, those that can matter: `push` takes what it gets.
+
+        Args:
+            index: which source.
+            sink: not called for a batch of which nothing can matter, so that the query need not run then.
+            failed: gets what a condition raises.
+        """
+        return self._inputs[index].attach(sink, failed)
 
     def load(self) -> Deltas:
         """Push what the sources hold now. To be called once, after `attach`."""
-        deltas = self.push([item.initial() for item in self._inputs])
+        deltas = self.push([item.push(item.initial()) for item in self._inputs])
         if isinstance(self._projection, Group | Totals) and not deltas:
             return self._projection.start()
         return deltas
@@ -124,8 +131,14 @@ class Pipeline:
         self._window = limit, offset
         self._is_moved = True
 
+    @property
+    def prefix(self) -> SortedRows:
+        """The rows that the window is cut from, in order."""
+        assert self._order is not None, "only an ordered query has a window"
+        return self._order.everything
+
     def push(self, inputs: Sequence[Deltas]) -> Deltas:
-        """Take the deltas of one batch, one sequence per source; return those of the result."""
+        """Take the deltas of one batch, one sequence per source as `attach` gave them; return those of the result."""
         self.moved.clear()
         self.positions_before.clear()
         deltas = self._joined(inputs)
@@ -147,9 +160,8 @@ class Pipeline:
     def _joined(self, inputs: Sequence[Deltas]) -> Deltas:
         deltas = self._inputs[0].push(inputs[0])
         for index, join in enumerate(self._joins, 1):
-            other = self._inputs[index].push(inputs[index])
-            if deltas or other:
-                deltas = join.push(deltas, other)
+            if deltas or inputs[index]:
+                deltas = join.push(deltas, inputs[index])
         for stage in self._before_order:
             if not deltas:
                 return ()
@@ -222,10 +234,19 @@ class _Input:
             keep = Filter(predicate(plan.where, sources=1, accessors=[accessor]))
             self.step = Step("where", lambda: condition_text(plan.where, (name,)), keep.push, [self._read])
 
-    def attach(self, sink: DeltaSink) -> Callable[[], None]:
+    def attach(self, sink: DeltaSink, failed: Callable[[Exception], None]) -> Callable[[], None]:
+        def take(deltas: Deltas) -> None:
+            try:
+                deltas = self.push(deltas)
+            except Exception as error:  # noqa: BLE001 -- told; whoever hands out deltas has other sinks to serve
+                failed(error)
+                return
+            if deltas:
+                sink(deltas)
+
         if self._dispatch is None:
-            return self._relation.attach(sink)
-        return self._dispatch.attach(self._values, sink)
+            return self._relation.attach(take)
+        return self._dispatch.attach(self._values, take)
 
     def initial(self) -> Deltas:
         begin = perf_counter()

@@ -209,7 +209,8 @@ def _subset(
         for term in ir.order_by
         if isinstance(term.expr, Ref) and term.expr.path and not isinstance(term.collation, RowFunction)
     )
-    if not is_whole or len(ir.sources) > 1 or len(order) < len(ir.order_by):
+    # Without an order it is the keys' one, which a source does not know.
+    if not is_whole or len(ir.sources) > 1 or not order or len(order) < len(ir.order_by):
         return LoadSubset(bindings, condition)
     # The window is cut here, from the first row on; a source that skipped the rows before it would make it empty.
     return LoadSubset(bindings, condition, order, None if ir.limit is None else ir.offset + ir.limit)

@@ -65,7 +65,7 @@ class LoadSubset:
             Exact and complete: rows outside them are never needed. Columns of the source's `partition` must be here.
         where: the whole predicate on this source as expression IR, or None; a hint that a source may use or ignore.
         order_by: order terms, outermost first; with `limit` and `offset` a window. Hints as well.
-        limit: at most so many rows, or None.
+        limit: at most so many rows, or None. Rows that are equal in all terms of the order are ordered by key.
         offset: rows of the order to skip before `limit`. Other demands of the same query have asked for those.
         cursor: the same place as predicates, which `where` does not include, or None at the start. A source uses
             either; `where_from` alone misses rows, unless the order's first column is unique.
@@ -122,6 +122,8 @@ class Relation(Node):
         schema: the class of the rows, or None when unknown.
         partition: for an on-demand source that can only load by parameter: parameter name -> column. None for a
             source that is loaded as a whole.
+        loads_subsets: whether the rows there are depend on the subsets that were asked for, in any other way than by
+            `partition`.
         shared: owned by the engine: indexes and dispatchers shared by the queries that read this relation.
     """
 
@@ -129,6 +131,7 @@ class Relation(Node):
     columns: frozenset[str] | None = None
     schema: type[Any] | None = None
     partition: Mapping[str, str] | None = None
+    loads_subsets: bool = False
     shared: dict[Hashable, Any]
 
     @property

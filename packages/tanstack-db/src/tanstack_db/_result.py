@@ -111,6 +111,8 @@ class LiveResult(Relation):
         self._pipeline: Pipeline | None = None
         self._failure: Exception | None = None
         self._pending: list[Deltas] = [() for _ in self._relations]
+        self._problem: Exception | None = None
+        """What a condition raised in this batch."""
         self._meters: Sequence[Meter] | None = None
         self._leases: list[Lease] = []
         self._detach: list[Callable[[], None]] = []
@@ -210,7 +212,7 @@ class LiveResult(Relation):
         """Run the query once more, beside the one that runs."""
         pipeline = Pipeline(self.ir, self._plan, self._relations)
         meters = pipeline.measure()
-        stops = [pipeline.attach(index, _nobody) for index in range(len(self._relations))]
+        stops = [pipeline.attach(index, _nobody, _nobody) for index in range(len(self._relations))]
         try:
             pipeline.load()
         except Exception:  # noqa: BLE001 -- it is `error` already, and what was done until then is to be seen
@@ -304,7 +306,9 @@ class LiveResult(Relation):
         for relation, part in zip(self._relations, self._plan.sources, strict=True):
             if relation.loads_subsets and part.subset.limit is not None:
                 first = value(self.ir.order_by[0].expr, sources=1, accessors=["any"])
-                self._paging = Paging(relation, part.subset, first, self._status_changed)
+                self._paging = Paging(
+                    relation, part.subset, first, self._status_changed, self.client.scheduler
+                )
                 self._leases.append(self._paging)
             else:
                 self._leases.append(relation.acquire(part.subset, self._status_changed))
@@ -336,7 +340,7 @@ class LiveResult(Relation):
         pipeline = Pipeline(self.ir, self._plan, self._relations)
         try:
             for index in range(len(self._relations)):
-                self._detach.append(pipeline.attach(index, self._sink(index)))
+                self._detach.append(pipeline.attach(index, self._sink(index), self._raised))
             loaded = pipeline.load()
         except Exception:
             self._unload()
@@ -362,6 +366,7 @@ class LiveResult(Relation):
         for stop in detach:
             stop()
         self._taken()
+        self._problem = None
 
     def _fail(self, error: Exception) -> None:
         """A function of the application raised: keep the rows, and wait for the next change of any source."""
@@ -378,6 +383,11 @@ class LiveResult(Relation):
             schedule(self)
 
         return take
+
+    def _raised(self, error: Exception) -> None:
+        """A condition raised while the deltas of a source were handed out."""
+        self._problem = error
+        self.client.scheduler.schedule(self)
 
     def _taken(self) -> Sequence[Deltas]:
         """Return what the sinks took, and have them take anew."""
@@ -564,7 +574,7 @@ def _difference(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[Del
     return deltas + [(key, None, row) for key, row in after.items() if key not in before]
 
 
-def _nobody(_: Deltas) -> None:
+def _nobody(_: object) -> None:
     """Keep what is shared of a source, and take nothing."""
 
 

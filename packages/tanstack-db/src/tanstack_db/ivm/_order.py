@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from .._delta import Deltas
 from ._order_index import OrderIndex, Steps
-from ._sorted import Entry, SortKey
+from ._sorted import Entry, SortedRows, SortKey
 
 __all__ = ["Order"]
 
@@ -52,6 +52,11 @@ class Order:
     def move(self, *, limit: int | None, offset: int) -> None:
         """Show another window, from the next `push` on."""
         self._target = limit, offset
+
+    @property
+    def everything(self) -> SortedRows:
+        """The rows in order, also those outside the window."""
+        return self._index.rows
 
     def rows(self) -> Iterator[Any]:
         """Iterate over the rows of the window in order."""

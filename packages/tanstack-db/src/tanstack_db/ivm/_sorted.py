@@ -165,6 +165,13 @@ class SortedRows:
         chunk, place = self._find(sort)
         return self._positions().before(chunk) + place
 
+    def count_to(self, sort: SortKey) -> int:
+        """Return how many rows are at or before a sort key."""
+        chunk = bisect_left(self._last, sort)
+        if chunk == len(self._last):
+            return self._size
+        return self._positions().before(chunk) + bisect_right(self._sorts[chunk], sort)
+
     def names(self) -> Iterator[Any]:
         """Iterate over the row keys."""
         return chain.from_iterable(self._names)
