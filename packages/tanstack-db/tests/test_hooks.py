@@ -102,22 +102,22 @@ class Solara:
 
     @asynccontextmanager
     async def show(self, body: Body, **provider: Any) -> AsyncGenerator[Screen]:
+        import reacton
         import solara
 
         from tanstack_db.solara import DBProvider
 
-        screen, framework = Screen(), cast("Any", solara)
+        screen, framework, component = Screen(), cast("Any", solara), cast("Any", reacton).component
 
-        @framework.component
         def shown() -> Any:
             record(screen, self.runtime, body)
             return framework.Text("shown")
 
-        @framework.component
         def root() -> Any:
-            return DBProvider([shown()], **provider) if provider else shown()
+            return DBProvider([child()], **provider) if provider else child()
 
-        rendering = framework.render(root(), handle_error=False)[1]
+        child = component(shown)
+        rendering = framework.render(component(root)(), handle_error=False)[1]
         await settle()
         try:
             yield screen

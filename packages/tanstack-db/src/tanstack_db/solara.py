@@ -39,7 +39,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _reacton: Any = reacton
 _solara: Any = solara
 _context: Any = _reacton.create_context(None)
-_component: Callable[[F], F] = _reacton.component
 
 
 class _Solara:
@@ -98,6 +97,10 @@ use_live_query = _hooks.use_live_query
 use_collection = _hooks.use_collection
 use_transact = _hooks.use_transact
 use_client = _hooks.use_client
+
+
+def _component(function: F) -> F:
+    return cast("F", _reacton.component(function))
 
 
 @_component
