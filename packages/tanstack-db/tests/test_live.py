@@ -276,6 +276,34 @@ async def test_a_function_that_raises_is_the_query_s_error_and_a_later_good_row_
     assert inverse.get().error is None
 
 
+class Incomparable:
+    """A value whose comparison fails in a way that is no fact about data."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("cannot tell")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def test_a_condition_that_raises_is_the_query_s_error_and_a_later_good_row_recovers(client: DbClient) -> None:
+    source = ManualSource[Row, int](rows(1, n=1))
+    todos = table(client, source)
+    ones = live_query(lambda q: q.from_(todos).where(lambda t: t["n"] == 1), client=client)
+    whole = live_query(todos, client=client)
+    told: list[str] = []
+    ones.subscribe(lambda: told.append("ones"))
+    whole.subscribe(lambda: told.append("whole"))
+    source.write({"id": 2, "n": Incomparable()})
+    assert ones.get() == rows(1, n=1)
+    assert isinstance(ones.get().error, RuntimeError)
+    assert whole.get().error is None
+    assert len(whole.get()) == 2
+    assert sorted(told) == ["ones", "whole"]
+    source.write({"id": 3, "n": 1}, delete=[2])
+    assert ones.get() == rows(1, 3, n=1)
+    assert ones.get().error is None
+
+
 async def test_a_function_that_raises_at_the_start_is_state_as_well(client: DbClient) -> None:
     source = ManualSource[Row, int](rows(1, n=0))
     query = live_query(lambda q: q.from_(table(client, source)).select(lambda t: 10 / t["n"]), client=client)

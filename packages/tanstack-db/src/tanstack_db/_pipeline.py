@@ -1,7 +1,7 @@
 """The stages of one query, in the order in which deltas pass them::
 
     source ── where ─┐
-                     ├─ join ─ … ─ where on joined rows ─ order, window ─ projection
+                     ├─ join, union ─ … ─ where on joined rows ─ distinct ─ order, window ─ projection
     source ── where ─┘
 
 Nothing here knows batches or subscribers. What a function of the application raises propagates; the pipeline must then
@@ -22,6 +22,7 @@ from ._plan import Plan, SourcePlan, over_first
 from ._relation import Relation
 from ._snapshot import join_row_type
 from .ivm._dispatch import EqualityDispatch
+from .ivm._distinct import Distinct
 from .ivm._filter import Filter
 from .ivm._group import Group
 from .ivm._join import Join, match_on
@@ -30,6 +31,7 @@ from .ivm._project import Project
 from .ivm._sorted import SortedRows
 from .ivm._stage import Stage
 from .ivm._totals import Totals
+from .ivm._union import union_all
 from .query import _ir
 from .query._compile import Accessor, predicate, sort_key, value
 from .query._ir import Call, ExprIR, Grouping, JoinIR, QueryIR, RowFunction
@@ -63,20 +65,28 @@ class Pipeline:
         self._inputs = [_Input(*parts) for parts in zip(names, relations, plan.sources, accessors, strict=True)]
         self._joins: list[Step] = []
         last = self._inputs[0].step
-        for join, other in zip(ir.joins, self._inputs[1:], strict=True):
+        self._union: Step | None = None
+        if ir.union:
+            united = ", ".join(names)
+            last = self._union = Step("union", lambda: united, union_all, [item.step for item in self._inputs])
+            names, accessors = names[:1], accessors[:1] if len(set(accessors)) == 1 else ["any"]
+        for join, other in zip(ir.joins, self._inputs[1:], strict=not ir.union):
             last = _join(join, names, accessors, (last, other.step))
             self._joins.append(last)
         self._before_order: list[Step] = []
         if plan.where:
-            keep = Filter(predicate(plan.where, sources=len(relations), accessors=accessors))
+            keep = Filter(predicate(plan.where, sources=ir.width, accessors=accessors))
             last = Step("where", lambda: condition_text(plan.where, names), keep.push, [last])
             self._before_order.append(last)
-        if len(relations) > 1 and not isinstance(ir.projection, RowFunction | Grouping):
+        if ir.width > 1 and not isinstance(ir.projection, RowFunction | Grouping):
             last = Step("rows", lambda: ", ".join(names), Project(join_row_type(names)).push, [last])
+            self._before_order.append(last)
+        if ir.distinct:
+            last = Step("distinct", lambda: "rows", Distinct().push, [last])
             self._before_order.append(last)
         self._order: Order | None = None
         if ir.limit is not None or ir.offset or (ir.order_by and not isinstance(ir.projection, Grouping)):
-            self._sort_key = sort_key(ir.order_by, sources=len(relations), accessors=accessors)
+            self._sort_key = sort_key(ir.order_by, sources=ir.width, accessors=accessors)
             self._order = order = Order(self._sort_key, limit=ir.limit, offset=ir.offset)
             last = self._order_step = Step("order", lambda: self._order_text(ir), order.push, [last])
         self._projection = _projection(ir, accessors, self._order)
@@ -158,7 +168,10 @@ class Pipeline:
         return made
 
     def _joined(self, inputs: Sequence[Deltas]) -> Deltas:
-        deltas = self._inputs[0].push(inputs[0])
+        if self._union is not None:
+            deltas = self._union.push(*inputs) if any(inputs) else ()
+        else:
+            deltas = inputs[0]
         for index, join in enumerate(self._joins, 1):
             if deltas or inputs[index]:
                 deltas = join.push(deltas, inputs[index])

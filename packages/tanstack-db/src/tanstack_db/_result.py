@@ -98,8 +98,9 @@ class LiveResult(Relation):
         self._relations = tuple(source.source._open(client) for source in ir.sources)
         self._plan = plan(ir, self._relations)
         self.rank = 1 + max(relation.rank for relation in self._relations)
-        if len(self._relations) == 1 and ir.projection is None:
-            self.columns, self.schema = self._relations[0].columns, self._relations[0].schema
+        kinds = {(relation.columns, relation.schema) for relation in self._relations}
+        if ir.width == len(kinds) == 1 and ir.projection is None:
+            ((self.columns, self.schema),) = kinds
         self.shared: dict[Hashable, Any] = {}
         self.handles: WeakSet[LiveQuery[Any]] = WeakSet()
         self._paging: Paging | None = None
@@ -478,7 +479,9 @@ class LiveResult(Relation):
         self._is_due = True
         is_load_due, self._is_load_due = self._is_load_due, False
         is_move_due, self._is_move_due = self._is_move_due, False
-        if is_load_due or is_move_due or any(self._pending):
+        if self._problem is not None:
+            self._fail(self._problem)
+        elif is_load_due or is_move_due or any(self._pending):
             inputs = self._taken()
             try:
                 if self._pipeline is None:
