@@ -2,10 +2,12 @@
 
 Layers, each using only those below it::
 
+    _conformance        what a transport must do: the checks in `_checks_*`, run against a `_provider`
     _sandbox            a server and its users, for the tests of an application
     _preset             the reference preset: `_hub` is its server half, `_link` its client half
     _asgi               an ASGI application on the network
     _network _socket    clients and servers connected in memory, with faults
+    _recorder           a listener and a sink that write down what they hear
     _loop               virtual time, and the order of tasks from a seed
 
 Time is virtual as soon as the test's loop is `VirtualClockLoop` or `SeededLoop`. Nothing here imports pytest; the
@@ -15,19 +17,45 @@ fixtures come with the plugin, which pytest finds by itself. Needs the extra: ``
 
 from tanstack_db.testing import LoopStuckError, ManualSource, VirtualClockLoop, settle
 
+from . import _checks_access as _checks_access  # checks register themselves
+from . import _checks_connection as _checks_connection
+from . import _checks_delivery as _checks_delivery
 from ._asgi import AsgiApp, AsgiServer
+from ._conformance import (
+    CHECKS,
+    Access,
+    Check,
+    CheckSkipped,
+    ConformanceProvider,
+    Fault,
+    Kit,
+    Outcome,
+    check,
+    must,
+    run_check,
+    run_conformance,
+)
 from ._loop import SeededLoop
 from ._network import Handler, MemoryNetwork
 from ._preset import MEMORY_CAPABILITIES, MemoryPreset, MemoryTransport
+from ._provider import SimulatedProvider
+from ._recorder import RecordingListener, RecordingSink
 from ._sandbox import NetworkPreset, RealtimeSandbox, allow_everything
 from ._socket import Conditions, MemorySocket, SocketClosedError, is_message
 
 __all__ = [
+    "CHECKS",
     "MEMORY_CAPABILITIES",
+    "Access",
     "AsgiApp",
     "AsgiServer",
+    "Check",
+    "CheckSkipped",
     "Conditions",
+    "ConformanceProvider",
+    "Fault",
     "Handler",
+    "Kit",
     "LoopStuckError",
     "ManualSource",
     "MemoryNetwork",
@@ -35,11 +63,19 @@ __all__ = [
     "MemorySocket",
     "MemoryTransport",
     "NetworkPreset",
+    "Outcome",
     "RealtimeSandbox",
+    "RecordingListener",
+    "RecordingSink",
     "SeededLoop",
+    "SimulatedProvider",
     "SocketClosedError",
     "VirtualClockLoop",
     "allow_everything",
+    "check",
     "is_message",
+    "must",
+    "run_check",
+    "run_conformance",
     "settle",
 ]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tanstack_realtime._client import RealtimeClient
     from tanstack_realtime._connection import Timing
+    from tanstack_realtime._http import Http
     from tanstack_realtime._keys import Channel
     from tanstack_realtime._transport import RealtimeTransport
     from tanstack_realtime.server import Authorize
@@ -159,9 +160,6 @@ class RealtimeSandbox:
 
     def new_client(self, user_id: str, *, db: DbClient | None = None, timing: Timing | None = None) -> RealtimeClient:
         """Do what `client` does, without connecting."""
-        server = self.preset.server
-        if server is None:
-            raise ConfigurationError("the sandbox's server was never started; use it in `async with`")
         owner = db or DbClient(on_error=self.errors.append)
         client = create_realtime_client(
             "http://memory",
@@ -169,11 +167,17 @@ class RealtimeSandbox:
             get_token=lambda: user_id,
             db=owner,
             on_error=self.errors.append,
-            http=server.http(user_id),
+            http=self.http(user_id),
             timing=timing,
         )
         self._clients.append((client, owner))
         return client
+
+    def http(self, user_id: str) -> Http:
+        """Return what sends a user's HTTP requests, for requests that are not the client's own."""
+        if self.preset.server is None:
+            raise ConfigurationError("the sandbox's server was never started; use it in `async with`")
+        return self.preset.server.http(user_id)
 
     async def pass_time(self, seconds: float = 1.0) -> None:
         """Let time pass, on a virtual clock at once: messages arrive, and after a few seconds clients are back."""
