@@ -279,16 +279,14 @@ async def test_a_function_that_raises_is_the_query_s_error_and_a_later_good_row_
 class Incomparable:
     """A value whose comparison fails in a way that is no fact about data."""
 
-    def __eq__(self, other: object) -> bool:
+    def __le__(self, other: object) -> bool:
         raise RuntimeError("cannot tell")
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 async def test_a_condition_that_raises_is_the_query_s_error_and_a_later_good_row_recovers(client: DbClient) -> None:
     source = ManualSource[Row, int](rows(1, n=1))
     todos = table(client, source)
-    ones = live_query(lambda q: q.from_(todos).where(lambda t: t["n"] == 1), client=client)
+    ones = live_query(lambda q: q.from_(todos).where(lambda t: t["n"] > 0), client=client)
     whole = live_query(todos, client=client)
     told: list[str] = []
     ones.subscribe(lambda: told.append("ones"))
