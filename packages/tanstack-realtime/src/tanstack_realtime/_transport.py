@@ -20,6 +20,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+from ._presence_link import PresenceCapabilities
+
 __all__ = [
     "JSON",
     "Capabilities",
@@ -200,7 +202,9 @@ class Capabilities:
         ordering: messages of one channel arrive in the order in which the provider accepted them.
         echo: whether the publisher's own message comes back to it.
         publish_over_link: whether collections publish over the connection; False sends them to ``/_realtime/publish``.
-        native_presence: whether the provider keeps mutable presence state.
+        native_presence: whether the provider keeps each member's latest state and tells it to whoever comes. Where not,
+            it knows the state of the join only, and the client announces its own to newcomers.
+        presence: how its links carry presence, or None where they do not.
         max_message_bytes: largest payload, as UTF-8 JSON.
         revocation_delay: seconds until `revoke` takes effect, at most.
         retry: who owns the reconnect loop.
@@ -216,6 +220,7 @@ class Capabilities:
     max_message_bytes: int
     revocation_delay: float
     retry: Literal["client", "provider"] = "client"
+    presence: PresenceCapabilities | None = None
     retry_schedule: str = "1 s doubling to 30 s, plus or minus 25 %, never above 30 s"
 
 
