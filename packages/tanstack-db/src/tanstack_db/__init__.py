@@ -4,6 +4,7 @@ Layers, each using only those below it:
 
 =====================  =================================================================================================
 ``_live``              `live_query`: handles of live results; ``_result`` is what runs, once per client and query
+``_pages``             `infinite_query`, `paged_query`: long results in pieces
 ``_paging``            what a windowed query loads from an on-demand source
 ``_pipeline``          a query's stages; ``_plan`` decides what its sources are asked for, ``_changes`` what is told
 ``_explain``           `LiveQuery.explain`; ``_meter`` counts the work of the stages, once somebody asks
@@ -65,6 +66,7 @@ from ._live import LiveQuery, live_query
 from ._mutation import Mutation, MutationType
 from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
 from ._paced import PacedMutations, Strategy, create_paced_mutations, debounce, queue, throttle
+from ._pages import InfiniteQuery, Page, PagedQuery, Pages, infinite_query, paged_query
 from ._paging import WindowMove
 from ._query_collection import QueryCollection, QueryFn, query_collection_options
 from ._relation import Cursor, Lease, LiveSource, LoadSubset, OrderTerm
@@ -94,6 +96,7 @@ __all__ = [
     "Expr",
     "Grouped",
     "Handler",
+    "InfiniteQuery",
     "JoinRow",
     "KeyChangedError",
     "Lease",
@@ -111,6 +114,9 @@ __all__ = [
     "Operator",
     "OrderTerm",
     "PacedMutations",
+    "Page",
+    "PagedQuery",
+    "Pages",
     "Persist",
     "Query",
     "QueryBuilder",
@@ -150,10 +156,12 @@ __all__ = [
     "current_transaction",
     "debounce",
     "default_client",
+    "infinite_query",
     "live_query",
     "local_only_collection_options",
     "max_",
     "min_",
+    "paged_query",
     "query_collection_options",
     "queue",
     "require_sessions",

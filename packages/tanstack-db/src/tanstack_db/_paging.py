@@ -43,6 +43,7 @@ class WindowMove:
         self._is_loaded = False
         self._error: Exception | None = None
         self._waiters: list[asyncio.Future[None]] = []
+        self._callbacks: list[Callable[[], None]] = []
         self._is_awaited = False
 
     def __repr__(self) -> str:
@@ -72,6 +73,11 @@ class WindowMove:
         if self._error is not None:
             raise self._error
 
+    def then(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when it has ended. Who does hears of an error, too."""
+        self._is_awaited = True
+        self._callbacks.append(callback)
+
     def settle(self, error: Exception | None = None) -> bool:
         """End it. Returns whether somebody hears of the error."""
         self._is_loaded, self._error = error is None, error
@@ -79,6 +85,9 @@ class WindowMove:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
         return self._is_awaited
 
 
