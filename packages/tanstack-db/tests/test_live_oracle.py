@@ -57,7 +57,7 @@ VALUES = (None, 0, 1, 2)
 Nulls: TypeAlias = Literal["first", "last"]
 NULLS: st.SearchStrategy[Nulls] = st.sampled_from(["first", "first", "last"])
 
-Output: TypeAlias = Literal["rows", "select", "groups", "total", "first", "totals"]
+Output: TypeAlias = Literal["rows", "select", "groups", "total", "first", "totals", "distinct"]
 
 
 # -- random queries ----------------------------------------------------------------------------------------------------
@@ -75,11 +75,12 @@ class Cond:
 
 @dataclass(frozen=True)
 class From:
-    """A source: a table, or a query on one."""
+    """A source: a table, or a query on one, or both tables one after the other."""
 
     table: int
     where: tuple[Cond, ...] = ()
     limit: int | None = None
+    is_united: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class Spec:
 
     @property
     def is_ordered(self) -> bool:
+        if self.output == "distinct":
+            return self.having is not None
         return self.output in ("rows", "select") and bool(self.order or self.limit is not None or self.offset)
 
 
@@ -126,13 +129,17 @@ def specs(draw: st.DrawFn) -> Spec:
             draw(st.integers(0, 1)),
             tuple(draw(st.lists(conds(1), max_size=1))) if draw(st.booleans()) else (),
             draw(st.sampled_from([None, None, None, 2])),
+            draw(st.sampled_from([False, False, False, True])),
         )
         for _ in range(number)
     )
-    outputs: list[Output] = ["rows", "rows", "select", "groups", "total", "first", "totals"]
+    outputs: list[Output] = ["rows", "rows", "select", "groups", "total", "first", "totals", "distinct"]
     output = draw(st.sampled_from(outputs))
     of_source = st.integers(0, number - 1)
     is_cut = draw(st.booleans())
+    limit = draw(st.sampled_from([None, 0, 1, 2, 3])) if is_cut else None
+    # An order that decides nothing would be lost, which is refused.
+    terms = 0 if output == "distinct" and limit is None else 2
     return Spec(
         sources,
         tuple(draw(st.sampled_from(["left", "left", "inner", "right", "full"])) for _ in range(number - 1)),
@@ -141,8 +148,8 @@ def specs(draw: st.DrawFn) -> Spec:
             for index in range(number - 1)
         ),
         tuple(draw(st.lists(conds(number), max_size=2))),
-        tuple(draw(st.lists(st.tuples(of_source, st.sampled_from(COLUMNS), st.booleans(), NULLS), max_size=2))),
-        draw(st.sampled_from([None, 0, 1, 2, 3])) if is_cut else None,
+        tuple(draw(st.lists(st.tuples(of_source, st.sampled_from(COLUMNS), st.booleans(), NULLS), max_size=terms))),
+        limit,
         draw(st.sampled_from([0, 0, 1, 2])) if is_cut else 0,
         output,
         tuple(draw(st.lists(st.tuples(of_source, st.sampled_from(COLUMNS)), min_size=1, max_size=2, unique=True))),
@@ -241,9 +248,9 @@ def in_order(rows: Sequence[Any]) -> list[str]:
 
 def build_source(source: From, tables: Sequence[Collection[Row, int]]) -> Any:
     table = tables[source.table]
-    if not source.where and source.limit is None:
+    if not source.where and source.limit is None and not source.is_united:
         return table
-    query: Any = QueryBuilder().from_(table)
+    query: Any = QueryBuilder().union_all(*tables) if source.is_united else QueryBuilder().from_(table)
     for cond in source.where:
         query = query.where(condition(cond))
     return query if source.limit is None else query.order_by("a").limit(source.limit)
@@ -266,6 +273,9 @@ def build(spec: Spec, tables: Sequence[Collection[Row, int]]) -> Any:
     match spec.output:
         case "select":
             return query.select(selected)
+        case "distinct":
+            different = query.select(selected).distinct()
+            return different if spec.having is None else different.limit(spec.having)
         case "groups":
             groups = query.group_by(columns(spec.group)).aggregate(aggregates(spec.group))
             return groups if spec.having is None else groups.where(more_than(spec.having))
@@ -320,8 +330,16 @@ def part(value: Any, *, desc: bool = False, nulls: Nulls = "first") -> tuple[int
     return (1, -value if desc else value)
 
 
+def part_of_key(key: Any) -> tuple[Any, ...]:
+    """Numbers come before pairs, as everywhere among values of several types."""
+    return (2, *key) if is_tuple(key) else part(key)
+
+
 def naive_source(source: From, tables: Sequence[Mapping[int, Row]]) -> Keyed:
-    rows = {key: row for key, row in tables[source.table].items() if all(holds(c, [row]) for c in source.where)}
+    found: Keyed = dict(tables[source.table])
+    if source.is_united:
+        found = {(index, key): row for index, table in enumerate(tables) for key, row in table.items()}
+    rows = {key: row for key, row in found.items() if all(holds(c, [row]) for c in source.where)}
     if source.limit is None:
         return rows
     ordered = sorted(rows, key=lambda key: (part(rows[key]["a"]), key))
@@ -378,7 +396,7 @@ def naive(spec: Spec, tables: Sequence[Mapping[int, Row]]) -> Any:
             part(None if (row := rows[s]) is None else row[c], desc=desc, nulls=nulls)
             for s, c, desc, nulls in spec.order
         ]
-        return (*cells, tuple(map(part, key)))
+        return (*cells, tuple(map(part_of_key, key)))
 
     ordered = sorted(found, key=sort_key)[spec.offset :]
     rows = [found[key] for key in (ordered if spec.limit is None else ordered[: spec.limit])]
@@ -393,6 +411,10 @@ def naive(spec: Spec, tables: Sequence[Mapping[int, Row]]) -> Any:
         return [group for group in made if spec.having is None or group["n"] > spec.having]
     if spec.output == "select":
         return [selected(*row) for row in rows]
+    if spec.output == "distinct":
+        different = {selected(*row) for row in rows}
+        by_key = sorted(different, key=lambda row: tuple(map(part, row)))
+        return by_key if spec.having is None else by_key[: spec.having]
     flat = rows if len(spec.sources) > 1 else [row[0] for row in rows]
     if spec.output == "first":
         return flat[0] if flat else None

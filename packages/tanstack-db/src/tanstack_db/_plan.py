@@ -72,21 +72,29 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
     conjuncts = list(_conjuncts(ir.where))
     bound: list[Bindings] = [{} for _ in relations]
     for conjunct in conjuncts:
-        _bind(conjunct, bound)
+        for row in [[own] for own in bound] if ir.union else [bound]:
+            _bind(conjunct, row)
     # What the conditions of the query do not say is tested as well: a scope is only its rows.
     extra: list[Bindings] = [dict(source.source._demand()) for source in ir.sources]
     for own, implied in zip(bound, extra, strict=True):
         for column, values in implied.items():
             _narrow(own, column, values)
-    for index, inherited in enumerate(_inherited(relations, bound)):
-        bound[index].update(inherited)
-        extra[index].update(inherited)
+    # The sources of a union say nothing about each other.
+    together = [[index] for index in range(len(relations))] if ir.union else [range(len(relations))]
+    for indexes in together:
+        inherited = _inherited([relations[index] for index in indexes], [bound[index] for index in indexes])
+        for index, found in zip(indexes, inherited, strict=True):
+            bound[index].update(found)
+            extra[index].update(found)
 
     pushed: list[list[ExprIR]] = [[_one_of(column, values) for column, values in own.items()] for own in extra]
     residual: list[ExprIR] = []
     for conjunct in conjuncts:
         used = {ref.source for ref in refs(conjunct)}
-        if len(used) == 1 and not _is_nullable(index := used.pop(), ir):
+        if ir.union:
+            for conditions in pushed:
+                conditions.append(conjunct)
+        elif len(used) == 1 and not _is_nullable(index := used.pop(), ir):
             pushed[index].append(over_first(conjunct))
         else:
             residual.append(conjunct)
@@ -104,7 +112,7 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
         sources,
         tuple(residual),
         is_ordered=by_row and (bool(ir.order_by) or ir.limit is not None or ir.offset > 0),
-        has_outer_rows=by_row and any(join.kind != "inner" for join in ir.joins),
+        has_outer_rows=by_row and not ir.distinct and any(join.kind != "inner" for join in ir.joins),
     )
 
 
@@ -210,7 +218,7 @@ def _subset(
         if isinstance(term.expr, Ref) and term.expr.path and not isinstance(term.collation, RowFunction)
     )
     # Without an order it is the keys' one, which a source does not know.
-    if not is_whole or len(ir.sources) > 1 or not order or len(order) < len(ir.order_by):
+    if not is_whole or ir.width > 1 or ir.distinct or not order or len(order) < len(ir.order_by):
         return LoadSubset(bindings, condition)
     # The window is cut here, from the first row on; a source that skipped the rows before it would make it empty.
     return LoadSubset(bindings, condition, order, None if ir.limit is None else ir.offset + ir.limit)

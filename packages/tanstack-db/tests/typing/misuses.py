@@ -54,7 +54,10 @@ q.from_(Todo)  # error
 q.from_(query.find_one())  # error
 query.join([Comment], on=lambda t, c: True)  # error
 
+q.union_all(todos, [Todo])  # error
+
 # columns
+q.union_all(todos, comments).where(lambda row: row.done)  # error
 query.where(lambda t: t.projectid == "p")  # error
 query.order_by(lambda t: t.projectid)  # error
 query.group_by(lambda t: t.projectid)  # error

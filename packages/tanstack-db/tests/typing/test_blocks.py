@@ -283,3 +283,15 @@ def test_dict_rows() -> None:
     assert_type(total, One[Any])
     pairs = QueryBuilder().from_(plain).join(todos, on=lambda row, t: row["id"] == t.id)
     assert_type(pairs, Query[tuple[dict[str, Any], Todo | None], dict[str, Any], Todo | None])
+
+
+def test_unions_and_different_rows() -> None:
+    q = QueryBuilder()
+    assert_type(q.union_all(todos, q.from_(todos).where(lambda t: t.done)), Query[Todo, Todo])
+    assert_type(q.union(*[todos, todos, todos, todos]), Query[Todo, Todo])
+    mixed = q.union_all(todos, comments).where(lambda row: row.id == "1")
+    assert_type(mixed, Query[Todo | Comment, Todo | Comment])
+    assert_type(q.union(todos, comments, users), Query[Todo | Comment | User, Todo | Comment | User])
+    different = q.from_(todos).select(lambda t: t.project_id).distinct()
+    assert_type(different, Query[str, str])
+    assert_type(live_query(different).get(), Rows[str])

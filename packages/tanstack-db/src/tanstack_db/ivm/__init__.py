@@ -5,7 +5,7 @@
 ``_filter _project``                  rows that pass; rows made of rows
 ``_join``, ``_buckets``               pairs of rows with equal keys; the hash index below
 ``_group``, ``_accumulators``         groups, and aggregates that can take a value back
-``_distinct``                         each different row once
+``_union``, ``_distinct``             several inputs as one; each different row once
 ``_order``, ``_sorted``, ``_prefix``  windows on a sorted list in chunks, with snapshots that share what did not change
 ``_totals``                           plain functions of all rows
 ``_dispatch``                         one index and one sink for all queries that compare a column with constants

@@ -19,7 +19,7 @@ from ._clauses import join_pairs, order_terms, totals, where_terms, window
 from ._expr import Expr
 from ._grouping import grouping
 from ._ir import Collation, ExprIR, JoinIR, JoinKind, Nulls, QueryIR, RowFunction
-from ._sources import one_source, shapes_of, source_ir
+from ._sources import one_source, row_sources, shapes_of, source_ir
 from ._trace import check_function, values
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
             UnknownColumnError: a column that there is not.
         """
         level = self._level("where")
-        return self._with(replace(level, where=(*level.where, *where_terms(args, equals, level.sources))))
+        return self._with(replace(level, where=(*level.where, *where_terms(args, equals, row_sources(level)))))
 
     @overload
     def order_by(
@@ -154,7 +154,7 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
             UnknownColumnError: a column that there is not.
         """
         level = self._level("order_by")
-        terms = order_terms(args, desc=desc, nulls=nulls, collation=collation, sources=level.sources)
+        terms = order_terms(args, desc=desc, nulls=nulls, collation=collation, sources=row_sources(level))
         return self._with(replace(level, order_by=(*level.order_by, *terms)))
 
     def limit(self, n: int, /) -> Self:
@@ -172,6 +172,27 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
             QueryError: `n` is no number of rows.
         """
         return self._with(replace(self._window(), offset=window("offset", n)))
+
+    def distinct(self) -> Self:
+        """Keep one of equal rows. To be called after what makes rows equal, such as `select`, or on a union.
+
+        Example:
+            >>> query.select(lambda todo: todo.project_id).distinct()
+
+        Rows with equal columns are equal, and nulls are. The order of `order_by` is that of the rows that are left.
+
+        Raises:
+            QueryError: no two rows can be equal, since these are rows of collections.
+        """
+        level = self._level("distinct")
+        if not level.union and not any(isinstance(getattr(item.source, "ir", None), QueryIR) for item in level.sources):
+            raise QueryError(
+                "every row of a collection is a different one: call distinct() after what makes rows equal, as in "
+                "select(lambda row: row.project_id).distinct()"
+            )
+        if level.limit is not None or level.offset:
+            level = QueryIR((source_ir(self),))
+        return self._with(replace(level, distinct=True))
 
     # -- join ----------------------------------------------------------------------------------------------------------
 
@@ -293,7 +314,7 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
             return One[Any](replace(level, projection=totals(functions), single=True))
         if len(args) != 1 or functions or not callable(args[0]):
             raise QueryError("select takes a function of the row, or totals as in select(total=len)")
-        check_function(args[0], shapes_of(level.sources))
+        check_function(args[0], shapes_of(row_sources(level)))
         return Query[Any, Any](replace(level, projection=RowFunction(args[0])))
 
     def aggregate(self, totals: Callable[[*Ts], U], /) -> One[U]:
@@ -311,7 +332,7 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
             UnknownColumnError: a column that there is not.
         """
         level = self._level("aggregate")
-        return One[U](replace(level, projection=grouping(totals, shapes_of(level.sources), ()), single=True))
+        return One[U](replace(level, projection=grouping(totals, shapes_of(row_sources(level)), ()), single=True))
 
     def group_by(self, key: Callable[[*Ts], object], /) -> Grouped[*Ts]:
         """Group by a column, or by a tuple of columns; `Grouped.aggregate` says what becomes of each group.
@@ -321,7 +342,7 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
             UnknownColumnError: a column that there is not.
         """
         level = self._level("group_by")
-        return Grouped[*Ts](level, values(key, shapes_of(level.sources), "group_by"))
+        return Grouped[*Ts](level, values(key, shapes_of(row_sources(level)), "group_by"))
 
     def find_one(self) -> One[R | None]:
         """Take the first row, or None."""
@@ -336,9 +357,14 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
     def _level(self, clause: str) -> QueryIR:
         """Return the level that a clause belongs to: this one, or after a projection a new one."""
         ir = self._ir
-        if ir.projection is None:
+        if ir.projection is None and not (clause == "join" and (ir.union or ir.distinct)):
             return ir
-        if clause in ("where", "join") and ir.order_by and ir.limit is None and isinstance(ir.projection, RowFunction):
+        if (
+            clause in ("where", "join", "distinct")
+            and ir.order_by
+            and ir.limit is None
+            and isinstance(ir.projection, RowFunction)
+        ):
             raise QueryError(f"{clause} after select() would lose the order: call order_by after {clause}")
         return QueryIR((source_ir(self),))
 
@@ -382,7 +408,7 @@ class Grouped(Generic[*Ts]):
             QueryError: it uses a column that is neither a group key nor inside an aggregate.
             UnknownColumnError: a column that there is not.
         """
-        projection = grouping(totals, shapes_of(self._level.sources), self._keys)
+        projection = grouping(totals, shapes_of(row_sources(self._level)), self._keys)
         return Query[U, U](replace(self._level, projection=projection))
 
 
@@ -406,3 +432,35 @@ class QueryBuilder:
             QueryError: no source, or several.
         """
         return Query[Any, Any](QueryIR((one_source("from_", args, named),)))
+
+    @overload
+    def union_all(self, first: Source[A], second: Source[B], /) -> Query[A | B, A | B]: ...
+    @overload
+    def union_all(self, first: Source[A], second: Source[B], third: Source[C], /) -> Query[A | B | C, A | B | C]: ...
+    @overload
+    def union_all(self, /, *sources: Source[T]) -> Query[T, T]: ...
+    def union_all(self, /, *sources: Any) -> Any:
+        """Read several sources as one: all rows of each, also equal ones.
+
+        Example:
+            >>> q.union_all(q.from_(todos).where(lambda t: t.done), archived).order_by(lambda t: t.created_at)
+
+        A row's key is the number of its source and its key there, so equal keys do not clash. Conditions are tested
+        before, so that they bind the parameters of every source.
+
+        Raises:
+            QueryError: no source.
+        """
+        if not sources:
+            raise QueryError("union_all takes the sources whose rows are wanted, as in union_all(todos, archived)")
+        return Query[Any, Any](QueryIR(tuple(map(source_ir, sources)), union=True))
+
+    @overload
+    def union(self, first: Source[A], second: Source[B], /) -> Query[A | B, A | B]: ...
+    @overload
+    def union(self, first: Source[A], second: Source[B], third: Source[C], /) -> Query[A | B | C, A | B | C]: ...
+    @overload
+    def union(self, /, *sources: Source[T]) -> Query[T, T]: ...
+    def union(self, /, *sources: Any) -> Any:
+        """Read several sources as one, and keep one of equal rows; see `union_all` and `Query.distinct`."""
+        return self.union_all(*sources).distinct()

@@ -1,8 +1,8 @@
 """What a query says: immutable, hashable trees. The builder makes them, the compiler and the planner read them.
 
-One `QueryIR` is one level: sources joined, filtered, ordered, cut to a window, then projected, in this order, whatever
-the order of the calls. A clause that comes after a projection (a ``where`` on totals, SQL's HAVING) starts a new level
-whose first source is the level before.
+One `QueryIR` is one level: sources joined or united, filtered, made distinct, ordered, cut to a window, then projected,
+in this order, whatever the order of the calls. A clause that comes after a projection (a ``where`` on totals, SQL's
+HAVING) starts a new level whose first source is the level before.
 
 Identity: equal trees are one query. Functions compare by what they do: `function_key` gives equal keys for a lambda
 that is made again with the same code and the same captured values.
@@ -192,11 +192,13 @@ class QueryIR:
     """One level of a query; see the module docstring.
 
     Attributes:
-        sources: the first is ``from_``, each other one has its `JoinIR`.
+        sources: the first is ``from_``, each other one has its `JoinIR`; in a union all of them are alternatives.
         where: conditions, all of which must be true.
         limit: None for no window.
         projection: None keeps the row, or with joins the tuple of rows.
         single: the result is one row or None (``find_one``), or the one row of totals.
+        union: the rows are those of all sources, one after the other, and `Ref.source` is always 0.
+        distinct: of equal rows one is kept, before they are ordered.
     """
 
     sources: tuple[SourceIR, ...]
@@ -207,6 +209,13 @@ class QueryIR:
     offset: int = 0
     projection: Projection | None = None
     single: bool = False
+    union: bool = False
+    distinct: bool = False
+
+    @property
+    def width(self) -> int:
+        """How many rows of sources make up one row of this level."""
+        return 1 if self.union else len(self.sources)
 
 
 def refs(expr: ExprIR) -> Iterator[Ref]:

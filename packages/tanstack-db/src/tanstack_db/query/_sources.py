@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from typing_extensions import TypeIs
@@ -12,7 +13,7 @@ from .._relation import LiveSource
 from ._ir import QueryIR, Ref, SourceIR
 from ._trace import Shape
 
-__all__ = ["is_source", "one_source", "resolve", "shape_of", "shapes_of", "source_ir"]
+__all__ = ["is_source", "one_source", "resolve", "row_sources", "shape_of", "shapes_of", "source_ir"]
 
 
 def is_source(value: object) -> TypeIs[LiveSource[Any]]:
@@ -62,16 +63,34 @@ def one_source(
     return source
 
 
+class _United(LiveSource[Any]):
+    """The sources of a union as one: something to name columns of, never opened."""
+
+    def __init__(self, sources: Sequence[SourceIR]) -> None:
+        self.shapes = frozenset(replace(shape, name="") for shape in shapes_of(sources))
+
+
+def row_sources(level: QueryIR) -> tuple[SourceIR, ...]:
+    """Return what the rows of a level consist of: its sources, of which a union counts as one."""
+    if not level.union:
+        return level.sources
+    return (SourceIR(_United(level.sources), level.sources[0].name, None),)
+
+
 def shape_of(source: SourceIR) -> Shape:
     """Return what is known about a source's rows."""
+    if isinstance(source.source, _United):
+        # What not all of them have is absent from the others, so nothing is known to be misspelt.
+        shapes = source.source.shapes
+        return replace(next(iter(shapes)), name=source.name) if len(shapes) == 1 else Shape(source.name)
     ir = getattr(source.source, "ir", None)
     if not isinstance(ir, QueryIR):
         columns = getattr(source.source, "columns", None)
         return Shape(source.name, columns, getattr(source.source, "schema", None))
     if ir.projection is not None:
         return Shape(source.name)
-    if len(ir.sources) == 1:
-        inner = shape_of(ir.sources[0])
+    if ir.width == 1:
+        inner = shape_of(row_sources(ir)[0])
         return Shape(source.name, inner.columns, inner.schema, inner.parts)
     names = tuple(inner.name for inner in ir.sources)
     return Shape(source.name, frozenset(names), None, names)
