@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from realtime_preset_node import HistoryLimits
+from realtime_preset_node import HistoryLimits, LatestPerKey, SlowReader
 from realtime_preset_node._frames import Message
-from realtime_preset_node._hub import Hub, HubStatistics
+from realtime_preset_node._hub import Hub, HubStatistics, Lane
 from realtime_preset_node._packet import Packet
 from realtime_preset_node._protocol import parse_server_frame
+from realtime_preset_node._slow import Droppable, SlowReaders
 from tanstack_realtime.server import ServerObserver
+
+
+def joined_frames(packets: Sequence[Packet]) -> list[str]:
+    return [frame for packet in packets for frame in packet.text.split("\n")]
 
 
 class Reader:
@@ -24,6 +30,7 @@ class Reader:
     def __init__(self) -> None:
         self.got: list[Message] = []
         self.packets: list[Packet] = []
+        self.offered: list[tuple[str, int, Any]] = []
 
     def deliver(self, packet: Packet, /) -> None:
         assert packet.size == len(packet.text.encode())
@@ -32,6 +39,12 @@ class Reader:
             parsed = parse_server_frame(frame)
             assert isinstance(parsed, Message)
             self.got.append(parsed)
+
+    def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
+        assert joined_frames(joined) == joined_frames(messages)
+        self.offered += [(lane.channel, message.offset, message.key) for message in messages]
+        for packet in joined:
+            self.deliver(packet)
 
 
 class Watcher(ServerObserver):
@@ -53,12 +66,14 @@ def make_hub(
     watcher: ServerObserver | None = None,
     limits: HistoryLimits | None = None,
     defer: Callable[[Callable[[], None]], object] = at_once,
+    policies: Mapping[str, SlowReader] | None = None,
 ) -> Hub:
     numbers = itertools.count(1)
     return Hub(
         limits=limits or HistoryLimits(),
         new_epoch=lambda: f"e{next(numbers)}",
         defer=defer,
+        slow_readers=SlowReaders(policies or {}, lambda error: None),
         observer=watcher or ServerObserver(),
     )
 
@@ -124,6 +139,22 @@ def test_first_and_last_subscriber_are_told_exactly_once() -> None:  # V8
     hub.remove(one, 0)
     hub.remove(one, 0)
     assert watcher.events == ["opened a", "emptied a"]
+
+
+def test_messages_of_a_channel_with_a_policy_are_offered_one_by_one() -> None:  # A17
+    flushes: list[Callable[[], None]] = []
+    hub, me, other = make_hub(defer=flushes.append, policies={"cursors": LatestPerKey()}), Reader(), Reader()
+    for reader in (me, other):
+        for channel in ("cursors:page=1", "todos"):
+            hub.subscribe(reader, channel, None, 0)
+    hub.publish("cursors:page=1", "1", "u1", 0, data={"key": "k1"})
+    hub.publish("cursors:page=1", "2", "u1", 0, data={"key": "k2"}, publisher=me)
+    hub.publish("todos", "3", "u1", 0, data={"key": "k3"})
+    flushes[0]()
+    expected = [("cursors:page=1", 1, "k1"), ("cursors:page=1", 2, "k2")]
+    assert (me.offered, other.offered) == (expected, expected)
+    assert [message.own for message in me.got] == [False, True, False]
+    assert [len(packet.text.split("\n")) for packet in other.packets] == [2, 1]
 
 
 def test_a_reader_that_leaves_during_delivery_disturbs_nobody() -> None:  # V4

@@ -35,13 +35,14 @@ class Sink:
     def __init__(self) -> None:
         self.messages: list[tuple[str, Inbound]] = []
         self.ends: list[CloseReason] = []
+        self.gaps: list[tuple[str, str]] = []
         self.revocations: list[tuple[str, str]] = []
 
     def message(self, channel: str, message: Inbound, /) -> None:
         self.messages.append((channel, message))
 
     def gap(self, channel: str, reason: str, /) -> None:
-        raise AssertionError("the node preset reports gaps at the subscribe")
+        self.gaps.append((channel, reason))
 
     def revoked(self, channel: str, code: str, reason: str, /) -> None:
         self.revocations.append((channel, code))
@@ -488,4 +489,18 @@ async def test_the_time_to_wait_reaches_the_caller() -> None:  # A17
         with pytest.raises(RealtimeError) as caught:
             await waiting
         assert (caught.value.code, caught.value.retryable, caught.value.retry_after) == ("rate_limited", True, 1.5)
+    await link.close()
+
+
+async def test_a_gap_and_superseded_messages_reach_the_client() -> None:  # A17, L4
+    link, sink, _ = await handshake()
+    link.feed('{"type":"gap","channel":"a","reason":"lagged","missed":1}')  # not subscribed
+    subscribing = asyncio.ensure_future(link.subscribe("a", since=None))
+    await settle()
+    link.feed('{"type":"subscribed","id":1,"channel":"a","epoch":"e","offset":0}')
+    await subscribing
+    link.feed('{"type":"gap","channel":"a","reason":"lagged","missed":7}')
+    link.feed('{"type":"message","channel":"a","offset":10,"data":1,"superseded":2}')
+    assert sink.gaps == [("a", "the server dropped 7 message(s): lagged")]
+    assert [(message.position, message.superseded) for _, message in sink.messages] == [(Position("e", 10), 2)]
     await link.close()

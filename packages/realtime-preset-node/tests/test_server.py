@@ -14,7 +14,15 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Mount
 from starlette.types import Message
 
-from realtime_preset_node import CloseCode, ConnectionLimits, HistoryLimits, NodePreset
+from realtime_preset_node import (
+    CloseCode,
+    ConnectionLimits,
+    DropOldest,
+    HistoryLimits,
+    LatestPerKey,
+    NodePreset,
+    SlowReader,
+)
 from realtime_preset_node._hub import HubStatistics
 from realtime_preset_node._server import NodeServer
 from realtime_preset_node._workers import worker_count
@@ -517,6 +525,93 @@ async def test_hooks_fire_exactly_once_and_their_errors_break_nothing() -> None:
         ("disconnected", "bob", 1006),
     ]
     assert len(site.errors) == len(watcher.events)
+
+
+LATEST: dict[str, SlowReader] = {"cursors": LatestPerKey(), "ticks": DropOldest(messages=3)}
+
+
+def moved(key: str, n: int) -> dict[str, Any]:
+    return {"key": key, "n": n, "padding": "x" * 1000}
+
+
+async def test_a_slow_reader_gets_the_latest_of_each_key() -> None:  # A17
+    site = Site(preset=NodePreset(slow_readers=LATEST))
+    alice, bob = await site.client("alice"), await site.client("bob")
+    for socket in (alice, bob):
+        await socket.subscribe("cursors")
+        await socket.subscribe("todos")
+    alice.stick()
+    for n in range(1000):
+        await site.realtime.publish("cursors", moved(f"k{n % 5}", n))
+        await settle()
+    await site.realtime.publish("todos", 1)
+    fast = [frame for frame in await bob.take() if frame["channel"] == "cursors"]
+    assert [frame["data"]["n"] for frame in fast] == list(range(1000))
+    alice.stick(stuck=False)
+    frames = await alice.take()
+    assert alice.code is None
+    slow = [frame for frame in frames if frame["channel"] == "cursors"]
+    assert len(slow) < 200
+    assert [frame["data"]["n"] for frame in slow[-5:]] == list(range(995, 1000))
+    offsets = [0, *(frame["offset"] for frame in slow)]
+    for before, frame in zip(offsets, slow, strict=False):
+        assert frame["offset"] == before + 1 + frame.get("superseded", 0)
+    assert [frame["data"] for frame in frames if frame["channel"] == "todos"] == [1]
+    await site.realtime.publish("cursors", moved("k0", 1000))
+    assert [frame["data"]["n"] for frame in await alice.take()] == [1000]
+    for socket in (alice, bob):
+        await socket.gone()
+
+
+async def test_a_slow_reader_loses_the_oldest_and_is_told() -> None:  # A17, L4
+    site = Site(preset=NodePreset(slow_readers=LATEST))
+    alice = await site.client("alice")
+    await alice.subscribe("ticks")
+    alice.stick()
+    for n in range(200):
+        await site.realtime.publish("ticks", moved("k", n))
+        await settle()
+    alice.stick(stuck=False)
+    frames = await alice.take()
+    told = [index for index, frame in enumerate(frames) if frame["type"] == "gap"]
+    assert len(told) == 1
+    assert [frame["data"]["n"] for frame in frames[told[0] + 1 :]] == [197, 198, 199]
+    assert frames[told[0]]["missed"] + len(frames) - 1 == 200
+    await alice.gone()
+
+
+async def test_what_waits_for_a_slow_reader_ends_with_its_subscription() -> None:  # X3, S9
+    site = Site(preset=NodePreset(slow_readers=LATEST))
+    alice = await site.client("alice")
+    answer = await alice.subscribe("cursors")
+    alice.stick()
+    for n in range(200):
+        await site.realtime.publish("cursors", moved(f"k{n}", n))
+        await settle()
+    alice.send(type="unsubscribe", id=2, channel="cursors")
+    alice.send(type="subscribe", id=3, channel="cursors", since={"epoch": answer["epoch"], "offset": 150})
+    await settle()
+    alice.stick(stuck=False)
+    frames = await alice.take()
+    kinds = [frame["type"] for frame in frames]
+    assert kinds[-2:] == ["ok", "subscribed"]
+    assert set(kinds[:-2]) == {"message"}
+    assert len(kinds) < 150
+    assert [message["offset"] for message in frames[-1]["missed"]] == list(range(151, 201))
+    await alice.gone()
+
+
+async def test_even_what_may_wait_is_bounded() -> None:  # A17
+    site = Site(preset=NodePreset(slow_readers={"cursors": LatestPerKey(keys=10_000)}, max_backlog=200_000))
+    alice = await site.client("alice")
+    await alice.subscribe("cursors")
+    alice.stick()
+    for n in range(400):
+        await site.realtime.publish("cursors", moved(f"k{n}", n))
+        await settle()
+    alice.stick(stuck=False)
+    await alice.task
+    assert alice.code == CloseCode.SLOW_READER
 
 
 async def test_closing_sends_everybody_away_and_ends_promptly() -> None:  # V7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from realtime_preset_node import CloseCode, ConnectionLimits, HistoryLimits
-from realtime_preset_node._hub import Hub
+from realtime_preset_node._hub import Hub, Lane
 from realtime_preset_node._packet import Packet
 from realtime_preset_node._session import (
     AdmitPublish,
@@ -22,6 +23,7 @@ from realtime_preset_node._session import (
     Session,
 )
 from realtime_preset_node._settings import SessionSettings
+from realtime_preset_node._slow import Droppable, SlowReaders
 from tanstack_realtime import AuthenticationError, ChannelDeniedError, PublishError, parse_channel
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 
@@ -31,10 +33,17 @@ GRANTED = Permissions(subscribe=True, publish=True)
 class Outbox:
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
+        self.forgotten: list[str] = []
 
     def deliver(self, packet: Packet, /) -> None:
         assert packet.size == len(packet.text.encode())
         self.frames += map(json.loads, packet.text.split("\n"))
+
+    def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
+        raise AssertionError("no channel has a policy")
+
+    def forget(self, channel: str, /) -> None:
+        self.forgotten.append(channel)
 
     def take(self) -> list[dict[str, Any]]:
         frames, self.frames = self.frames, []
@@ -62,7 +71,11 @@ class Harness:
         self.out = Outbox()
         self.watcher = Watcher()
         self.hub = hub or Hub(
-            limits=HistoryLimits(), new_epoch=lambda: "e1", defer=lambda flush: flush(), observer=ServerObserver()
+            limits=HistoryLimits(),
+            new_epoch=lambda: "e1",
+            defer=lambda flush: flush(),
+            slow_readers=SlowReaders({}, lambda error: None),
+            observer=ServerObserver(),
         )
         self.session = Session(
             connection_id="c1",

@@ -292,6 +292,17 @@ def test_any_final_failure_reaches_listeners_as_a_denial() -> None:  # S15
     assert denied.error.__cause__ is cause
 
 
+def test_what_was_superseded_is_no_gap() -> None:  # A17
+    machine = ChannelMachine("a", random=lambda: 0.5)
+    machine.link_up(retry_denied=False)
+    machine.added()
+    machine.acked(1, SubscribeAck(Position("e", 5)))
+    complete = Inbound("x", Position("e", 9), superseded=3)
+    assert machine.message(complete) == [Deliver(complete)]
+    short = Inbound("y", Position("e", 12), superseded=1)
+    assert machine.message(short) == [NotifyGap("1 message(s) after number 9 did not arrive"), Deliver(short)]
+
+
 def test_a_server_that_names_a_time_is_not_asked_earlier() -> None:  # A17
     machine = ChannelMachine("a", random=lambda: 0.5)
     machine.link_up(retry_denied=False)

@@ -10,6 +10,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _registry  _rate               how many connections there are, how fast requests come
     _session                       the server's side of one connection, a machine without I/O
     _hub                           channels, numbered messages, replay, without I/O
+    _slow                          what a slow reader may do without
     _packet                        frames on their way to many readers
     _protocol  _frames             frames to and from JSON, close codes
 """
@@ -17,6 +18,18 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
 from ._frames import CloseCode
 from ._preset import NodePreset, preset
 from ._settings import ConnectionLimits, HistoryLimits
+from ._slow import DropOldest, LatestPerKey, SlowReader, message_key
 from ._version import __version__
 
-__all__ = ["CloseCode", "ConnectionLimits", "HistoryLimits", "NodePreset", "__version__", "preset"]
+__all__ = [
+    "CloseCode",
+    "ConnectionLimits",
+    "DropOldest",
+    "HistoryLimits",
+    "LatestPerKey",
+    "NodePreset",
+    "SlowReader",
+    "__version__",
+    "message_key",
+    "preset",
+]

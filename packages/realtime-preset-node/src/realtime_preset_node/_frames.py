@@ -17,6 +17,7 @@ __all__ = [
     "ClientFrame",
     "CloseCode",
     "ErrorFrame",
+    "Gap",
     "Hello",
     "Message",
     "Ok",
@@ -181,6 +182,16 @@ class Message:
     data: Any
     user: str | None = None
     own: bool = False
+    superseded: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Messages of a channel were dropped for this client; the subscription goes on."""
+
+    channel: str
+    reason: str
+    missed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,5 +234,5 @@ class Revoked:
 
 
 ServerFrame: TypeAlias = (
-    Welcome | AuthRequest | Subscription | Ok | ErrorFrame | Message | Revoked | Ping | Pong | UnknownFrame
+    Welcome | AuthRequest | Subscription | Ok | ErrorFrame | Message | Gap | Revoked | Ping | Pong | UnknownFrame
 )

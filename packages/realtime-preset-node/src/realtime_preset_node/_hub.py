@@ -14,18 +14,20 @@ No I/O, no clock, no tasks: the caller passes the time, and a subscriber is an o
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from tanstack_realtime.server import ServerObserver
 
 from ._packet import BATCH_BYTES, Packet, join_packets
 from ._protocol import message_body, message_frame
 from ._settings import HistoryLimits
+from ._slow import DropOldest, Droppable, LatestPerKey, SlowReaders
 
-__all__ = ["Hub", "HubStatistics", "Subscribed", "Subscriber"]
+__all__ = ["Hub", "HubStatistics", "Lane", "Subscribed", "Subscriber"]
 
 
 class Subscriber(Protocol):
@@ -34,6 +36,26 @@ class Subscriber(Protocol):
     def deliver(self, packet: Packet, /) -> None:
         """Take one or more frames. Must not raise, and must not block."""
         ...
+
+    def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
+        """Take messages of a channel with a policy for slow readers; `joined` holds the same in fewer packets.
+
+        Must not raise, and must not block.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A channel whose messages a slow reader may do without.
+
+    Attributes:
+        channel: wire string.
+        policy: which ones.
+    """
+
+    channel: str
+    policy: DropOldest | LatestPerKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +112,14 @@ class _Stream:
         "_targets",
         "epoch",
         "history",
+        "lane",
         "offset",
         "subscribers",
     )
 
-    def __init__(self, epoch: str, limits: HistoryLimits) -> None:
+    def __init__(self, epoch: str, limits: HistoryLimits, lane: Lane | None) -> None:
         self.epoch = epoch
+        self.lane = lane
         self.offset = 0
         self.history: deque[_Kept] = deque()
         self.subscribers: dict[Subscriber, None] = {}
@@ -144,8 +168,7 @@ class _Stream:
         if start == len(self._pending):
             return
         self._caught_up[subscriber] = len(self._pending)
-        for packet in join_packets(self._pending[start:]):
-            subscriber.deliver(packet)
+        self.hand(self._pending[start:], (subscriber,))
 
     def flush(self) -> None:
         """Deliver what is pending to everybody who does not have it."""
@@ -157,12 +180,21 @@ class _Stream:
         targets = self._targets  # a snapshot: a delivery may change the subscribers
         if caught_up:
             for subscriber, start in caught_up.items():
-                for packet in join_packets(pending[start:]):
-                    subscriber.deliver(packet)
+                self.hand(pending[start:], (subscriber,))
             targets = tuple(target for target in targets if target not in caught_up)
-        for packet in join_packets(pending):
+        self.hand(pending, targets)
+
+    def hand(self, packets: Sequence[Packet], targets: Iterable[Subscriber]) -> None:
+        """Deliver messages to some subscribers, joined."""
+        joined, lane = join_packets(packets), self.lane
+        if lane is None:
+            for packet in joined:
+                for target in targets:
+                    target.deliver(packet)
+        else:
+            messages = cast("Sequence[Droppable]", packets)  # with a lane, `Hub.publish` makes no others
             for target in targets:
-                target.deliver(packet)
+                target.offer(lane, messages, joined)
 
     def keep(self, body: str, size: int, now: float) -> None:
         self.history.append(_Kept(self.offset, now, body, size))
@@ -191,6 +223,7 @@ class Hub:
         limits: how much is kept for replay.
         new_epoch: gives an id that no other stream has, of this process or an earlier one.
         defer: calls a function at the end of the loop's turn; it may also call it at once.
+        slow_readers: which messages a slow reader may do without.
         observer: hears when a channel gets its first and loses its last subscriber; its methods never raise.
     """
 
@@ -200,11 +233,13 @@ class Hub:
         limits: HistoryLimits,
         new_epoch: Callable[[], str],
         defer: Callable[[Callable[[], None]], object],
+        slow_readers: SlowReaders,
         observer: ServerObserver,
     ) -> None:
         self._limits = limits
         self._new_epoch = new_epoch
         self._defer = defer
+        self._slow_readers = slow_readers
         self._observer = observer
         self._streams: dict[str, _Stream] = {}
         self._idle: OrderedDict[str, float] = OrderedDict()
@@ -223,7 +258,9 @@ class Hub:
         self._expire(now)
         stream = self._streams.get(channel)
         if stream is None:
-            stream = self._streams[channel] = _Stream(self._new_epoch(), self._limits)
+            policy = self._slow_readers.of(channel)
+            lane = None if policy is None else Lane(channel, policy)
+            stream = self._streams[channel] = _Stream(self._new_epoch(), self._limits, lane)
         stream.trim(now)
         opened = not stream.subscribers
         stream.add(subscriber)
@@ -266,7 +303,14 @@ class Hub:
             self.unsubscribe(subscriber, channel, now)
 
     def publish(
-        self, channel: str, text: str, user_id: str | None, now: float, *, publisher: Subscriber | None = None
+        self,
+        channel: str,
+        text: str,
+        user_id: str | None,
+        now: float,
+        *,
+        publisher: Subscriber | None = None,
+        data: Any = None,
     ) -> None:
         """Number a message. It is delivered to its publisher at once and to the others by the next `flush`.
 
@@ -276,6 +320,7 @@ class Hub:
             user_id: the authenticated publisher, or None for the server.
             now: seconds on the caller's clock.
             publisher: gets the message marked as its own, if it subscribes to the channel.
+            data: the payload that `text` holds, for the policies that look at it.
         """
         self._expire(now)
         stream = self._streams.get(channel)
@@ -283,11 +328,15 @@ class Hub:
             return
         stream.offset += 1
         body = message_body(stream.offset, text, user_id)
-        packet = Packet(message_frame(channel, body))
+        make: Callable[[str], Packet] = Packet
+        if stream.lane is not None:
+            key = self._slow_readers.key(stream.lane.policy, channel, data)
+            make = functools.partial(Droppable, offset=stream.offset, key=key)
+        packet = make(message_frame(channel, body))
         stream.keep(body, packet.size, now)
         if publisher is not None and publisher in stream.subscribers:
             stream.catch_up(publisher)
-            publisher.deliver(Packet(message_frame(channel, body, own=True)))
+            stream.hand((make(message_frame(channel, body, own=True)),), (publisher,))
         if not stream.subscribers:
             return
         stream.push(packet, publisher)

@@ -34,6 +34,7 @@ from ._frames import (
     ClientFrame,
     CloseCode,
     ErrorFrame,
+    Gap,
     Hello,
     Message,
     Ok,
@@ -203,6 +204,9 @@ class NodeLink:
                 epoch = self._epochs.get(channel)
                 if epoch is not None:
                     self._sink.message(channel, self._inbound(frame, epoch))
+            case Gap(channel, reason, missed):
+                if channel in self._epochs:
+                    self._sink.gap(channel, f"the server dropped {missed} message(s): {reason}")
             case Subscription() | Ok() | ErrorFrame() | Pong():
                 self._answer(frame)
             case Revoked(channel, code, reason):
@@ -311,4 +315,4 @@ class NodeLink:
 
     @staticmethod
     def _inbound(message: Message, epoch: str) -> Inbound:
-        return Inbound(message.data, Position(epoch, message.offset), message.own, message.user)
+        return Inbound(message.data, Position(epoch, message.offset), message.own, message.user, message.superseded)

@@ -6,24 +6,31 @@ WebSocket clients and in-process clients differ only in the `Sink` and in how th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tanstack_realtime import RealtimeError
 from tanstack_realtime.server import ServerContext
 
 from ._frames import CloseCode
+from ._packet import join_packets
 from ._session import AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome, Session
 from ._settings import SessionSettings
+from ._slow import LagQueue
 
 if TYPE_CHECKING:
-    from ._hub import Hub
+    from ._hub import Hub, Lane
     from ._packet import Packet
     from ._registry import Registry
     from ._sink import Sink
+    from ._slow import Droppable
 
 __all__ = ["Peer", "PeerFactory"]
+
+_LAG_BYTES: Final = 65_536
+"""With more than this waiting for it a reader lags: what the policy of a channel allows is held back, and may be
+superseded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,8 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._worker: asyncio.Task[None] | None = None
+        self._lagging: dict[str, LagQueue] = {}
+        self._catcher: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._finished = False
         self.gone: asyncio.Future[None] = self._loop.create_future()
@@ -99,13 +108,31 @@ class Peer:
         if self._finished:
             return
         if self._sink.backlog + packet.size > self._shared.max_backlog:
-            self.close(
-                CloseCode.SLOW_READER,
-                f"more than {self._shared.max_backlog} bytes wait for this reader; reconnect and resynchronise",
-                discard=True,
-            )
+            self._too_slow()
             return
         self._sink.write(packet)
+
+    def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
+        """Take messages that may wait, and be superseded or dropped, while the client does not read."""
+        if self._finished:
+            return
+        queue = self._lagging.get(lane.channel)
+        if queue is None and self._sink.backlog <= _LAG_BYTES:
+            for packet in joined:
+                self.deliver(packet)
+            return
+        if queue is None:
+            queue = self._lagging[lane.channel] = LagQueue(lane.channel, lane.policy)
+        for message in messages:
+            queue.push(message)
+        if sum(waiting.size for waiting in self._lagging.values()) > self._shared.max_backlog:
+            self._too_slow()
+        elif self._catcher is None:
+            self._catcher = self._loop.create_task(self._catch_up())
+
+    def forget(self, channel: str, /) -> None:
+        """Drop what waits of a channel."""
+        self._lagging.pop(channel, None)
 
     def feed(self, text: str) -> None:
         """Take one frame from the client."""
@@ -133,10 +160,27 @@ class Peer:
         """Clean up after the connection is gone, and wait for what runs on its behalf. Idempotent."""
         self.session.end(code, self._loop.time())
         self._finish(discard=True)
-        if self._worker is not None:
-            await asyncio.wait([self._worker])
+        if running := [task for task in (self._worker, self._catcher) if task is not None]:
+            await asyncio.wait(running)
         if not self.gone.done():
             self.gone.set_result(None)
+
+    def _too_slow(self) -> None:
+        self.close(
+            CloseCode.SLOW_READER,
+            f"more than {self._shared.max_backlog} bytes wait for this reader; reconnect and resynchronise",
+            discard=True,
+        )
+
+    async def _catch_up(self) -> None:
+        """Send what has waited as soon as the client has taken everything else."""
+        while self._lagging and not self._finished:
+            await self._sink.drained()
+            lagging, self._lagging = self._lagging, {}
+            for queue in lagging.values():
+                for packet in join_packets(queue.drain()):
+                    self.deliver(packet)
+        self._catcher = None
 
     def _pump(self) -> None:
         if self.session.closing is None and self._worker is None:
@@ -162,6 +206,8 @@ class Peer:
             self._timer.cancel()
         if self._worker is not None and self._worker is not asyncio.current_task():
             self._worker.cancel()
+        if self._catcher is not None and self._catcher is not asyncio.current_task():
+            self._catcher.cancel()
         self._sink.close(closing.code, closing.reason, discard=discard)
 
     def _arm(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from tanstack_realtime import Capabilities, RealtimeTransport
 
 from ._settings import ConnectionLimits, HistoryLimits, SessionSettings
+from ._slow import SlowReader
 
 if TYPE_CHECKING:
     from tanstack_realtime import ClientContext, EnvVar
@@ -28,6 +29,8 @@ class NodePreset:
         heartbeat: seconds of silence after which the server pings a client.
         timeout: seconds that the client has to answer; then the connection counts as dead.
         limits: what clients may use.
+        slow_readers: by namespace, what happens to messages that a slow reader has not taken: ``"disconnect"`` (the
+            default), `DropOldest` or `LatestPerKey`.
         max_backlog: bytes that may wait for one reader. Above it the connection is closed with code 1013, and the
             client resynchronises.
     """
@@ -36,6 +39,7 @@ class NodePreset:
     heartbeat: float = 25.0
     timeout: float = 10.0
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    slow_readers: Mapping[str, SlowReader] = field(default_factory=dict[str, SlowReader])
     max_backlog: int = 1_048_576
 
     @property
@@ -94,6 +98,7 @@ class NodePreset:
             capabilities=replace(self.capabilities, max_message_bytes=context.max_message_bytes),
             settings=settings,
             history=self.history,
+            slow_readers=self.slow_readers,
             max_backlog=self.max_backlog,
         )
 

@@ -20,6 +20,7 @@ from ._frames import (
     BadFrameError,
     ClientFrame,
     ErrorFrame,
+    Gap,
     Hello,
     Message,
     Ok,
@@ -39,6 +40,7 @@ __all__ = [
     "auth_request_frame",
     "client_frame",
     "error_frame",
+    "gap_frame",
     "message_body",
     "message_frame",
     "ok_frame",
@@ -48,6 +50,7 @@ __all__ = [
     "pong_frame",
     "revoked_frame",
     "subscription_frame",
+    "superseding",
     "welcome_frame",
 ]
 
@@ -139,7 +142,8 @@ def _subscribe(m: _Members) -> Subscribe:
 
 def _message(m: _Members, channel: str) -> Message:
     user = m.text("user") if m.has("user") else None
-    return Message(channel, m.integer("offset"), m.raw("data"), user, m.has("own") and m.flag("own"))
+    superseded = m.integer("superseded") if m.has("superseded") else 0
+    return Message(channel, m.integer("offset"), m.raw("data"), user, m.has("own") and m.flag("own"), superseded)
 
 
 def _subscription(m: _Members) -> Subscription:
@@ -184,6 +188,7 @@ _SERVER_FRAMES: Final[Mapping[str, Callable[[_Members], ServerFrame]]] = {
         m.seconds("retry_after") if m.has("retry_after") else None,
     ),
     "message": lambda m: _message(m, m.text("channel")),
+    "gap": lambda m: Gap(m.text("channel"), m.text("reason"), m.integer("missed")),
     "revoked": lambda m: Revoked(m.text("channel"), m.text("code"), m.text("reason")),
     "ping": lambda m: Ping(m.integer("id") if m.has("id") else None),
     "pong": lambda m: Pong(m.integer("id") if m.has("id") else None),
@@ -291,6 +296,16 @@ def message_frame(channel: str, body: str, *, own: bool = False) -> str:
     """Write a live message. A canonical channel needs no escaping: it is ASCII without quotes and backslashes."""
     mark = ',"own":true' if own else ""
     return f'{{"type":"message","channel":"{channel}",{body}{mark}}}'
+
+
+def superseding(frame: str, count: int) -> str:
+    """Add to a live message how many messages right before it were not sent, since later ones supersede them."""
+    return f'{frame[:-1]},"superseded":{count}}}'
+
+
+def gap_frame(channel: str, reason: str, missed: int) -> str:
+    """Write that so many messages of a channel were dropped for this client."""
+    return f'{{"type":"gap","channel":"{channel}","reason":{json.dumps(reason)},"missed":{missed}}}'
 
 
 def subscription_frame(

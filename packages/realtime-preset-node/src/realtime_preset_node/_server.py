@@ -7,7 +7,7 @@ import itertools
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import BaseRoute, WebSocketRoute
@@ -22,6 +22,7 @@ from ._peer import Peer, PeerFactory
 from ._registry import Registry
 from ._settings import HistoryLimits, SessionSettings
 from ._sink import AsgiSink, ServedSink
+from ._slow import SlowReader, SlowReaders
 from ._transport_sink import TransportSink, transport_access
 from ._workers import worker_count
 
@@ -50,6 +51,7 @@ class NodeServer:
         capabilities: for in-process transports.
         settings: times and bounds of a session; payload size and preset name are filled in.
         history: how much is kept for replay.
+        slow_readers: by namespace, what a slow reader may do without.
         max_backlog: bytes that may wait for one reader.
 
     Raises:
@@ -63,6 +65,7 @@ class NodeServer:
         capabilities: Capabilities,
         settings: SessionSettings,
         history: HistoryLimits,
+        slow_readers: Mapping[str, SlowReader],
         max_backlog: int,
     ) -> None:
         workers = worker_count(os.environ, sys.argv)
@@ -75,6 +78,7 @@ class NodeServer:
             limits=history,
             new_epoch=lambda: f"{token}-{next(numbers)}",
             defer=lambda flush: asyncio.get_running_loop().call_soon(flush),
+            slow_readers=SlowReaders(slow_readers, context.report),
             observer=context.observer,
         )
         self._registry = Registry(settings.limits)
@@ -120,7 +124,7 @@ class NodeServer:
                 code="not_serving",
             )
         self._bind()
-        self._hub.publish(channel.raw, publication.text, publication.user_id, self._loop.time())
+        self._hub.publish(channel.raw, publication.text, publication.user_id, self._loop.time(), data=publication.data)
 
     async def revoke(self, user_id: str, channel: Channel | None, /) -> None:
         """End a user's access to a channel now, or with None to everything: the user's connections are closed.

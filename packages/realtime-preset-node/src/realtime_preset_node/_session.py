@@ -144,6 +144,10 @@ class _TooFast:
 class _Outbox(Subscriber, Protocol):
     """Takes replies as it takes messages."""
 
+    def forget(self, channel: str, /) -> None:
+        """Drop what a slow reader has not taken of a channel: the subscription ends or begins anew."""
+        ...
+
 
 _Waiting: TypeAlias = (
     Hello | Auth | Subscribe | Unsubscribe | Publish | UnknownFrame | BadFrameError | _Recheck | _TooFast
@@ -277,7 +281,7 @@ class Session:
                 self._rechecked(request.channel, outcome, now)
             case Publish(), Publication():
                 wire = request.channel
-                self._hub.publish(wire, outcome.text, outcome.user_id, now, publisher=self._outbox)
+                self._hub.publish(wire, outcome.text, outcome.user_id, now, publisher=self._outbox, data=outcome.data)
                 self._observer.published(outcome)
                 self._send(ok_frame(request.id))
             case Publish(), RealtimeError():
@@ -472,6 +476,8 @@ class Session:
 
     def _subscribe(self, request: Subscribe, permissions: Permissions, now: float) -> None:
         channel = request.channel
+        self._hub.catch_up(self._outbox)
+        self._outbox.forget(channel)
         answer = self._hub.subscribe(self._outbox, channel, request.since, now)
         self._grant(channel, permissions, now)
         self._send(
@@ -509,3 +515,4 @@ class Session:
     def _drop(self, channel: str, now: float) -> None:
         self._leases.pop(channel, None)
         self._hub.unsubscribe(self._outbox, channel, now)
+        self._outbox.forget(channel)

@@ -337,8 +337,8 @@ class ChannelMachine:
         if here.offset <= seen.offset:
             return []
         self.position = here
-        missing = here.offset - seen.offset - 1
-        gap = [NotifyGap(f"{missing} message(s) after number {seen.offset} did not arrive")] if missing else []
+        missing = here.offset - seen.offset - 1 - message.superseded
+        gap = [NotifyGap(f"{missing} message(s) after number {seen.offset} did not arrive")] if missing > 0 else []
         return [*gap, Deliver(message)]
 
     # -- helpers -------------------------------------------------------------------------------------------------------

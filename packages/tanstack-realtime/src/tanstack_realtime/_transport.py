@@ -61,12 +61,15 @@ class Inbound:
         position: where it stands in the stream, or None where the provider does not number messages.
         own: whether this very link published it; None where the provider cannot tell.
         user_id: the authenticated publisher, or None where the provider does not say (a server publish, for one).
+        superseded: how many messages right before this one were left out on purpose, since later ones tell the same
+            and more; not a gap.
     """
 
     data: Any
     position: Position | None = None
     own: bool | None = None
     user_id: str | None = None
+    superseded: int = 0
 
 
 @dataclass(frozen=True, slots=True)
