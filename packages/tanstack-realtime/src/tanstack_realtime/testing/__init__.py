@@ -2,6 +2,7 @@
 
 Layers, each using only those below it::
 
+    _broken             transports that the kit must catch
     _conformance        what a transport must do: the checks in `_checks_*`, run against a `_provider`
     _sandbox            a server and its users, for the tests of an application
     _preset             the reference preset: `_hub` is its server half, `_link` its client half
@@ -17,10 +18,12 @@ fixtures come with the plugin, which pytest finds by itself. Needs the extra: ``
 
 from tanstack_db.testing import LoopStuckError, ManualSource, VirtualClockLoop, settle
 
-from . import _checks_access as _checks_access  # checks register themselves
+from . import _broken_more as _broken_more  # broken transports and checks register themselves
+from . import _checks_access as _checks_access
 from . import _checks_connection as _checks_connection
 from . import _checks_delivery as _checks_delivery
 from ._asgi import AsgiApp, AsgiServer
+from ._broken import BROKEN_TRANSPORTS, BrokenLink, BrokenSink, BrokenTransport, broken
 from ._conformance import (
     CHECKS,
     Access,
@@ -44,11 +47,15 @@ from ._sandbox import NetworkPreset, RealtimeSandbox, allow_everything
 from ._socket import Conditions, MemorySocket, SocketClosedError, is_message
 
 __all__ = [
+    "BROKEN_TRANSPORTS",
     "CHECKS",
     "MEMORY_CAPABILITIES",
     "Access",
     "AsgiApp",
     "AsgiServer",
+    "BrokenLink",
+    "BrokenSink",
+    "BrokenTransport",
     "Check",
     "CheckSkipped",
     "Conditions",
@@ -72,6 +79,7 @@ __all__ = [
     "SocketClosedError",
     "VirtualClockLoop",
     "allow_everything",
+    "broken",
     "check",
     "is_message",
     "must",
