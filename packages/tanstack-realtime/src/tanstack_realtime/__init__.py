@@ -45,12 +45,23 @@ from ._live_events import EventFold, Fold, LiveEvent, LiveGap, Remove
 from ._live_feed import LiveStatistics, LiveStatus
 from ._mutation_ref import mutation_ref
 from ._options import Fetched, realtime_collection_options
+from ._presence import PresenceStatus
+from ._presence_channel import (
+    Member,
+    MemberStatus,
+    Presence,
+    PresenceChannel,
+    PresenceScope,
+    PresenceView,
+    create_presence_channel,
+)
+from ._presence_link import PresenceCapabilities, PresenceEntry, PresenceLink, PresenceSink
 from ._presets import PRESET_API, ClientContext, Preset, installed_presets, load_preset
 from ._scoped import CollectionScope, ScopedCollection
 from ._scopes import ScopeStatus
 from ._settings import EnvVar, Settings, read_environment, resolve_preset, resolve_settings
 from ._slot import ClientSlot, client_slot
-from ._state import RealtimeState, SubscriptionInfo
+from ._state import PresenceInfo, RealtimeState, SubscriptionInfo
 from ._subscriptions import Listener, Subscription, SubscriptionState
 from ._text_stream import TextPart, TextState, TextStatus, read_text_part, text_stream
 from ._transport import (
@@ -105,10 +116,22 @@ __all__ = [
     "LiveGap",
     "LiveStatistics",
     "LiveStatus",
+    "Member",
+    "MemberStatus",
     "MessageError",
     "NotConnectedError",
     "OpenRequest",
     "Position",
+    "Presence",
+    "PresenceCapabilities",
+    "PresenceChannel",
+    "PresenceEntry",
+    "PresenceInfo",
+    "PresenceLink",
+    "PresenceScope",
+    "PresenceSink",
+    "PresenceStatus",
+    "PresenceView",
     "Preset",
     "PresetMismatchError",
     "PublishError",
@@ -133,6 +156,7 @@ __all__ = [
     "UnknownPresetError",
     "__version__",
     "client_slot",
+    "create_presence_channel",
     "create_realtime_client",
     "installed_presets",
     "live_channel_options",

@@ -28,8 +28,10 @@ from ._errors import (
 from ._http import DefaultHttp, Http
 from ._keys import ChannelLike, parse_channel, serialize_key
 from ._lifecycle import Lifecycle, LifecycleEvent
+from ._presence_channel import Presence, PresenceScope
+from ._presence_hub import PresenceHub
 from ._slot import client_slot
-from ._state import RealtimeState, SubscriptionInfo
+from ._state import PresenceInfo, RealtimeState, SubscriptionInfo
 from ._subscriptions import Listener, Subscription, SubscriptionHub
 from ._supervisor import Supervisor
 from ._transport import JSON, Capabilities, Inbound, OpenRequest, RealtimeTransport
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["GetToken", "OnError", "RealtimeClient"]
 
 C = TypeVar("C")
+S = TypeVar("S")
 
 GetToken: TypeAlias = Callable[[], str | Awaitable[str | None] | None]
 """Returns a fresh token, sync or async; asked before every attempt and every HTTP request, and when one expires."""
@@ -126,11 +129,19 @@ class RealtimeClient:
             changed=self._subscriptions_changed,
             heard=self._heard,
         )
+        self._presence = PresenceHub(
+            supervisor=self._supervisor,
+            random=random,
+            report=self.report,
+            keeps_state=self._presence_kept,
+            changed=self._subscriptions_changed,
+        )
         self._driver = ConnectionDriver(
             transport=transport,
             machine=self._machine,
             supervisor=self._supervisor,
             hub=self._hub,
+            presence=self._presence,
             make_request=self._make_request,
             show=self._show,
             forget=self._forget,
@@ -245,6 +256,30 @@ class RealtimeClient:
         self._require_open()
         return self._hub.subscribe(parse_channel(serialize_key(channel)), listener)
 
+    def presence(self, scope: PresenceScope[S], /, *, initial: S | None = None) -> Presence[S]:
+        """See who is in a room, and with `initial` be a member of it. `Presence.close` ends both.
+
+        It joins now or as soon as there is a connection, and again after every reconnect. Without `initial` nobody sees
+        this client there; `Presence.join` changes that.
+
+        Args:
+            scope: ``editor.scope(document_id="d1")``; see `create_presence_channel`.
+            initial: the own state.
+
+        Raises:
+            SchemaError: `initial` is not a state of the channel's class.
+            ClosedError: the client was closed.
+        """
+        self._require_open()
+        presence = Presence(self._presence, scope)
+        if initial is not None:
+            try:
+                presence.join(initial)
+            except BaseException:
+                presence.close()
+                raise
+        return presence
+
     async def publish(self, channel: ChannelLike, data: JSON, /) -> None:
         """Publish over the connection, and wait until the server has accepted it.
 
@@ -318,6 +353,7 @@ class RealtimeClient:
             self.lifecycle.close()
             self._driver.dispatch(Close())
             self._hub.close()
+            self._presence.shut_down()
             client_slot(self.db).detach(self)
             try:
                 await self._driver.ended()
@@ -422,6 +458,7 @@ class RealtimeClient:
 
     def _forget(self, former: str | None, user_id: str | None) -> None:
         self._hub.forget()
+        self._presence.forget()
         self.db.discard_transactions(f"user {user_id!r} is connected now, {former!r} was before")
         for token, callback in list(self._user_hooks.items()):
             if token not in self._user_hooks:
@@ -444,6 +481,7 @@ class RealtimeClient:
                 connection_id=self._driver.connection_id if status.status == "connected" else None,
                 user_id=self.user_id,
                 subscriptions=self._subscription_infos(),
+                presence=self._presence_infos(),
             )
         )
 
@@ -456,7 +494,9 @@ class RealtimeClient:
 
     def _refresh_subscriptions(self) -> None:
         self._refresh = None
-        self._set_state(replace(self._store.state, subscriptions=self._subscription_infos()))
+        self._set_state(
+            replace(self._store.state, subscriptions=self._subscription_infos(), presence=self._presence_infos())
+        )
 
     def _subscription_infos(self) -> Mapping[str, SubscriptionInfo]:
         return MappingProxyType(
@@ -465,6 +505,24 @@ class RealtimeClient:
                 for channel, (state, listeners, error) in self._hub.snapshot().items()
             }
         )
+
+    def _presence_infos(self) -> Mapping[str, PresenceInfo]:
+        return MappingProxyType(
+            {
+                channel: PresenceInfo(
+                    machine.status,
+                    len(machine.others),
+                    machine.state is not None,
+                    None if machine.error is None else machine.error.reason,
+                )
+                for channel, room in self._presence.rooms.items()
+                for machine in (room.machine,)
+            }
+        )
+
+    def _presence_kept(self) -> bool | None:
+        can = self._transport.capabilities
+        return None if can.presence is None else can.native_presence
 
     def _set_state(self, state: RealtimeState) -> None:
         try:

@@ -38,6 +38,7 @@ from ._connection_events import (
     TimerKind,
 )
 from ._errors import ConnectionLostError, NotConnectedError, RealtimeError
+from ._presence_hub import PresenceHub
 from ._subscriptions import SubscriptionHub
 from ._supervisor import Supervisor
 from ._transport import CloseReason, Inbound, Link, OpenRequest, RealtimeTransport, SubscribeAck
@@ -56,6 +57,7 @@ class ConnectionDriver:
         machine: decides.
         supervisor: owns the tasks.
         hub: the channels.
+        presence: the rooms.
         make_request: gathers what an attempt needs; raises `RealtimeError`.
         show: the public status changed.
         forget: another user is connected, told the former one and the new one.
@@ -74,6 +76,7 @@ class ConnectionDriver:
         machine: ConnectionMachine,
         supervisor: Supervisor,
         hub: SubscriptionHub,
+        presence: PresenceHub,
         make_request: Callable[[], Awaitable[OpenRequest]],
         show: Callable[[Emit], None],
         forget: Callable[[str | None, str | None], None],
@@ -85,6 +88,7 @@ class ConnectionDriver:
         self._transport = transport
         self._supervisor = supervisor
         self._hub = hub
+        self._presence = presence
         self._make_request = make_request
         self._show = show
         self._forget = forget
@@ -222,6 +226,7 @@ class ConnectionDriver:
     def _resubscribe(self, generation: int, retry_denied: bool, acks: Mapping[str, SubscribeAck]) -> None:
         link = self._attempts[generation].link
         assert link is not None
+        self._presence.link_up(link, self.connection_id or link.connection_id, retry_denied=retry_denied)
         self._hub.link_up(
             link, retry_denied=retry_denied, acks=acks, settled=lambda: self.dispatch(Settled(generation))
         )
@@ -234,6 +239,7 @@ class ConnectionDriver:
         if self._ping is not None:
             self._ping.cancel()
             self._ping = None
+        self._presence.link_down()
         self._hub.link_down()
 
     def _fire(self, kind: TimerKind, number: int) -> None:

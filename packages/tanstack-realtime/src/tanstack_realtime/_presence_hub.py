@@ -102,12 +102,13 @@ class PresenceHub:
     ) -> None:
         self._supervisor = supervisor
         self._random = random
-        self._report = report
+        self.report: Final = report
         self._keeps_state = keeps_state
         self._changed = changed
         self.rooms: dict[str, PresenceRoom] = {}
         """By wire string."""
         self._link: Link | None = None
+        self._connection_id = ""
         self._requests: set[asyncio.Task[None]] = set()
         self._dirty: dict[PresenceRoom, None] = {}
         self._delivery: asyncio.Handle | None = None
@@ -164,9 +165,9 @@ class PresenceHub:
 
     # -- the connection ------------------------------------------------------------------------------------------------
 
-    def link_up(self, link: Link, *, retry_denied: bool) -> None:
+    def link_up(self, link: Link, connection_id: str, *, retry_denied: bool) -> None:
         """There is a link: join and observe what is wanted."""
-        self._link = link
+        self._link, self._connection_id = link, connection_id
         for room in list(self.rooms.values()):
             self._link_up(room, retry_denied=retry_denied)
 
@@ -189,12 +190,11 @@ class PresenceHub:
         return self._link is link
 
     def _link_up(self, room: PresenceRoom, *, retry_denied: bool) -> None:
-        link = self._link
-        if link is not None:
+        if self._link is not None:
             keeps = self._keeps_state()
             self.take(
                 room,
-                room.machine.link_up(link.connection_id, keeps_state=keeps is not False, retry_denied=retry_denied),
+                room.machine.link_up(self._connection_id, keeps_state=keeps is not False, retry_denied=retry_denied),
             )
 
     # -- carrying out --------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class PresenceHub:
                 case Show():
                     self._show(room)
                 case Refused(error):
-                    self._report(error)
+                    self.report(error)
         if room.machine.is_disposable and not room.listeners and self.rooms.get(room.channel) is room:
             del self.rooms[room.channel]
             self._changed()
@@ -241,7 +241,7 @@ class PresenceHub:
                     try:
                         listener.room_changed()
                     except Exception as error:  # noqa: BLE001 -- one listener's failure is not another's
-                        self._report(error)
+                        self.report(error)
         self._changed()
 
     def _fire(self, room: PresenceRoom, kind: TimerKind) -> None:
@@ -278,7 +278,7 @@ class PresenceHub:
         except RealtimeError as error:
             self.take(room, room.machine.failed(number, error))
         except Exception as error:  # noqa: BLE001 -- a transport's fault must not end the room
-            self._report(error)
+            self.report(error)
             self.take(room, room.machine.failed(number, self._fault(room, error)))
         else:
             self.take(room, room.machine.done(number, self._now()))
@@ -290,9 +290,9 @@ class PresenceHub:
         except RealtimeError as error:
             failure = error
             if not error.retryable and error.code != "not_joined":
-                self._report(error)
+                self.report(error)
         except Exception as error:  # noqa: BLE001 -- as above
-            self._report(error)
+            self.report(error)
             failure = self._fault(room, error)
         self.take(room, room.machine.updated(self._now(), failure))
 

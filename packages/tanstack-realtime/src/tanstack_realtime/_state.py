@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ._connection_events import StatusName
+from ._presence import PresenceStatus
 from ._subscriptions import SubscriptionState
 
-__all__ = ["RealtimeState", "SubscriptionInfo"]
+__all__ = ["PresenceInfo", "RealtimeState", "SubscriptionInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,23 @@ class SubscriptionInfo:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PresenceInfo:
+    """How presence on one channel is doing.
+
+    Attributes:
+        status: ``pending``, ``live`` or ``denied``.
+        others: how many other members there are.
+        joined: whether this client is a member, or wants to be.
+        reason: why it is denied, or why the last try failed while it is pending.
+    """
+
+    status: PresenceStatus
+    others: int
+    joined: bool
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealtimeState:
     """An immutable picture of a client.
@@ -38,6 +56,7 @@ class RealtimeState:
         connection_id: the server's name for the connection, while there is one.
         user_id: who the server says we are, or were last; None if it never said.
         subscriptions: channels by wire string.
+        presence: rooms by wire string.
     """
 
     status: StatusName = "disconnected"
@@ -47,3 +66,4 @@ class RealtimeState:
     connection_id: str | None = None
     user_id: str | None = None
     subscriptions: Mapping[str, SubscriptionInfo] = field(default_factory=dict[str, SubscriptionInfo])
+    presence: Mapping[str, PresenceInfo] = field(default_factory=dict[str, PresenceInfo])
