@@ -310,6 +310,27 @@ async def test_a_function_that_raises_at_the_start_is_state_as_well(client: DbCl
     assert query.get() == [5.0]
 
 
+async def test_a_first_run_pauses_the_garbage_collector_and_always_lets_it_go_on(client: DbClient) -> None:
+    source = ManualSource[Row, int](rows(1, n=0))
+    seen: list[bool] = []
+
+    def inverse(row: Row) -> float:
+        seen.append(gc.isenabled())
+        return 10 / float(row["n"])
+
+    todos = table(client, source)
+    query = live_query(lambda q: q.from_(todos).select(inverse), client=client)
+    assert isinstance(query.get().error, ZeroDivisionError)
+    assert seen == [False]
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        assert len(live_query(todos, client=client).get()) == 1
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
 async def test_rows_keep_their_order_while_a_function_fails(client: DbClient) -> None:
     source = ManualSource[Row, int]({"id": number, "n": 10 - number} for number in (1, 2, 3))
     query = live_query(

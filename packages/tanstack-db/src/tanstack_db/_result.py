@@ -25,6 +25,7 @@ from ._errors import CollectionStateError, DbError, SourceError
 from ._explain import Operator, operator_of
 from ._meter import Meter
 from ._paging import Paging, WindowMove
+from ._pause import paused_gc
 from ._pipeline import Pipeline
 from ._plan import plan
 from ._relation import Lease, LoadSubset, Relation
@@ -307,9 +308,7 @@ class LiveResult(Relation):
         for relation, part in zip(self._relations, self._plan.sources, strict=True):
             if relation.loads_subsets and part.subset.limit is not None:
                 first = value(self.ir.order_by[0].expr, sources=1, accessors=["any"])
-                self._paging = Paging(
-                    relation, part.subset, first, self._status_changed, self.client.scheduler
-                )
+                self._paging = Paging(relation, part.subset, first, self._status_changed, self.client.scheduler)
                 self._leases.append(self._paging)
             else:
                 self._leases.append(relation.acquire(part.subset, self._status_changed))
@@ -342,13 +341,18 @@ class LiveResult(Relation):
         try:
             for index in range(len(self._relations)):
                 self._detach.append(pipeline.attach(index, self._sink(index), self._raised))
-            loaded = pipeline.load()
+            with paused_gc():
+                loaded = pipeline.load()
         except Exception:
             self._unload()
             raise
         if self._meters is not None:
             pipeline.measure(self._meters)
         self._pipeline, self._failure, self._is_status_due = pipeline, None, True
+        if not self._rows:
+            self._keys = ResultKeys() if self._plan.has_outer_rows else None
+            self._show(loaded, (), before={})
+            return
         rows = {key: row for key, _, row in loaded}
         if self._keys is not None and shown:
             before = {self._keys.joined(key): row for key, row in self._rows.items()}
