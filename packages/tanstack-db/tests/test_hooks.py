@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,14 @@ class Screen:
     frames: list[object] = field(default_factory=list[object])
     error: BaseException | None = None
     again: Callable[[], None] = lambda: None
+    is_mounted: bool = True
+    render_parent: Callable[[], None] = lambda: None
+
+    async def unmount(self) -> None:
+        """Let the parent render without it."""
+        self.is_mounted = False
+        self.render_parent()
+        await settle()
 
 
 class Framework(Protocol):
@@ -79,8 +88,13 @@ class React:
             return reactpy.html.p("shown")
 
         @reactpy.component
+        def parent() -> Any:
+            screen.render_parent = self.runtime.use_rerender()
+            return shown() if screen.is_mounted else reactpy.html.p("gone")
+
+        @reactpy.component
         def root() -> Any:
-            return DBProvider(shown(), **provider) if provider else shown()
+            return DBProvider(parent(), **provider) if provider else parent()
 
         async with Layout(root()) as layout:
             renders = asyncio.create_task(forever(layout.render))
@@ -113,10 +127,14 @@ class Solara:
             record(screen, self.runtime, body)
             return framework.Text("shown")
 
-        def root() -> Any:
-            return DBProvider([child()], **provider) if provider else child()
+        def parent() -> Any:
+            screen.render_parent = self.runtime.use_rerender()
+            return child() if screen.is_mounted else framework.Text("gone")
 
-        child = component(shown)
+        def root() -> Any:
+            return DBProvider([children()], **provider) if provider else children()
+
+        child, children = component(shown), component(parent)
         rendering = framework.render(component(root)(), handle_error=False)[1]
         await settle()
         try:
@@ -126,12 +144,64 @@ class Solara:
             await settle()
 
 
+class Flet:
+    def __init__(self) -> None:
+        from tanstack_db.flet import runtime
+
+        self.runtime = runtime
+        self.hooks = DbHooks(runtime)
+
+    @asynccontextmanager
+    async def show(self, body: Body, **provider: Any) -> AsyncGenerator[Screen]:
+        import flet as ft
+        from flet.controls.base_control import BaseControl
+        from flet.messaging import protocol
+        from flet.messaging.connection import Connection
+        from flet.messaging.session import Session
+        from flet.pubsub.pubsub_hub import PubSubHub
+
+        from tanstack_db.flet import DBProvider
+
+        screen, pack = Screen(), cast("Any", importlib.import_module("msgpack")).packb
+        encode = cast("Any", protocol).configure_encode_object_for_msgpack(BaseControl)
+
+        class Nowhere(Connection):
+            """The browser's end, which only takes what it is sent."""
+
+            def send_message(self, message: Any) -> None:
+                pack(message.body, default=encode)
+
+        @ft.component
+        def shown() -> Any:
+            record(screen, self.runtime, body)
+            return ft.Text("shown")
+
+        @ft.component
+        def parent() -> Any:
+            screen.render_parent = self.runtime.use_rerender()
+            return shown() if screen.is_mounted else ft.Text("gone")
+
+        connection = cast("Any", Nowhere)()
+        connection.loop = asyncio.get_running_loop()
+        connection.pubsubhub = PubSubHub(connection.loop)
+        session: Any = Session(connection)
+        await session.connect(connection)
+        pack(session.get_page_patch(), default=encode)
+        session.page.render(lambda: DBProvider(parent, **provider) if provider else parent())
+        await settle()
+        try:
+            yield screen
+        finally:
+            session.close()
+            await settle()
+
+
 async def forever(render: Callable[[], Any]) -> None:
     while True:
         await render()
 
 
-@pytest.fixture(params=[React, Solara])
+@pytest.fixture(params=[React, Solara, Flet])
 def ui(request: pytest.FixtureRequest) -> Framework:
     return cast("type[Framework]", request.param)()
 
@@ -154,7 +224,7 @@ class Table:
             return source(run)
 
         self.collection: Collection[Row, int] = create_collection(
-            collection_options(id="t", get_key=lambda row: row["id"], sync=sync, on_insert=wait)
+            collection_options(id="t", get_key=lambda row: row["id"], sync=sync, on_insert=wait, gc_time=1)
         )
 
 
@@ -285,7 +355,22 @@ async def test_a_live_query_of_ones_own_is_shown_with_its_window(ui: Framework) 
 # -- letting go --------------------------------------------------------------------------------------------------------
 
 
-async def test_nothing_is_left_when_the_component_goes(ui: Framework) -> None:
+async def test_a_component_that_goes_lets_its_query_go(ui: Framework) -> None:
+    table, client = Table({"id": 1, "n": 1}), DbClient()
+
+    def body() -> object:
+        return ui.hooks.use_live_query(table.collection)
+
+    async with ui.show(body, client=lambda: client) as screen:
+        collection, before = client.collection(table.collection), len(screen.frames)
+        statuses = [collection.status]
+        await screen.unmount()
+        await asyncio.sleep(10)  # the query lingers for 5 s, the collection for one more
+        assert [*statuses, collection.status] == ["ready", "cleaned-up"]
+        assert len(screen.frames) == before
+
+
+async def test_nothing_is_left_when_the_session_ends(ui: Framework) -> None:
     table, client = Table({"id": 1, "n": 1}), DbClient()
 
     def body() -> object:
