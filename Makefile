@@ -13,7 +13,7 @@ ARGS ?=
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration bench bench-db docs build wheels websockets-newest release publish clean
+.PHONY: help setup demo test lint format types integration bench bench-db bench-fanout docs build wheels websockets-newest release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ docs: setup  ## run the code blocks of the documentation, check its links and ta
 
 bench-db: setup  ## tanstack-db next to npm @tanstack/db, needs node (ARGS="--n 1000 --only join")
 	$(BIN)/python benchmarks/db/run.py $(ARGS)
+
+bench-fanout: setup  ## the node preset's cost per delivery next to other servers, needs a C compiler and node (ARGS="--n 500")
+	$(UV) run --locked --no-sync --quiet --with 'python-socketio>=5.11' python benchmarks/fanout/run.py $(ARGS)
 
 build: $(UV)  ## build every package into dist/
 	rm -rf dist
