@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = "realtime_preset_node"
 DISTRIBUTION = "realtime-preset-node"
-PUBLIC_MODULES = {"uvicorn"}
+PUBLIC_MODULES = {"testing", "uvicorn"}
 
 
 def modules() -> list[str]:

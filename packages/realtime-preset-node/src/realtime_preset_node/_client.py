@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -25,14 +25,14 @@ from tanstack_realtime import (
 from tanstack_realtime._json import decode_json
 
 from ._frames import CloseCode
-from ._link import NodeLink
+from ._link import NodeLink, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tanstack_realtime import Http
 
-__all__ = ["NodeTransport", "socket_url"]
+__all__ = ["NodeTransport", "ReadWire", "establish", "request_headers", "socket_url"]
 
 _MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 """More than a server sends in one message, so that only a broken one is cut off."""
@@ -90,22 +90,39 @@ class NodeTransport:
                 "server's own process take realtime.local_transport(user_id=...)"
             )
         url = socket_url(request.url)
-        socket = await _connect(request.url, url, _headers(request), self._http)
-        wire = _SocketWire(socket)
-        link = NodeLink(sink, wire, asyncio.get_running_loop(), request.get_token)
-        wire.start(link)
-        try:
-            await link.handshake(request.token, request.client_id)
-        except ConnectionLostError as error:
-            await link.close()
-            raise _refusal(wire.reason) or error from None
-        except BaseException:
-            await link.close()
-            raise
-        return link
+        return await establish(
+            _SocketWire(await _connect(request.url, url, request_headers(request), self._http)), request, sink
+        )
 
 
-def _headers(request: OpenRequest) -> dict[str, str]:
+class ReadWire(Wire, Protocol):
+    """A wire with a reader of its own."""
+
+    reason: CloseReason | None
+    """Why it ended, once it has."""
+
+    def start(self, link: NodeLink, /) -> None:
+        """Feed the link until the connection ends, and then tell it."""
+        ...
+
+
+async def establish(wire: ReadWire, request: OpenRequest, sink: LinkSink) -> Link:
+    """Say hello on a connection, and wait for the welcome."""
+    link = NodeLink(sink, wire, asyncio.get_running_loop(), request.get_token)
+    wire.start(link)
+    try:
+        await link.handshake(request.token, request.client_id)
+    except ConnectionLostError as error:
+        await link.close()
+        raise _refusal(wire.reason) or error from None
+    except BaseException:
+        await link.close()
+        raise
+    return link
+
+
+def request_headers(request: OpenRequest) -> dict[str, str]:
+    """Return the headers of the handshake."""
     headers = dict(request.headers)
     if request.token is not None and not any(name.lower() == "authorization" for name in headers):
         headers["Authorization"] = f"Bearer {request.token}"

@@ -57,7 +57,7 @@ async def status_changes_are_legal(kit: Kit) -> None:
             must(state.user_id in (None, kit.user("ann")), f"connected as {state.user_id!r}")
 
 
-@check("C12")
+@check("C12", needs=["stranger"])
 async def a_refused_identity_is_final(kit: Kit) -> None:
     """Somebody whom the server does not know is refused with an error that is not retried."""
     access = kit.provider.access(None)

@@ -48,8 +48,8 @@ __all__ = [
 
 E = TypeVar("E", bound=RealtimeError)
 
-Fault: TypeAlias = Literal["cut", "half_open", "restart", "http"]
-"""What a check can need of a provider besides a server that runs."""
+Fault: TypeAlias = Literal["cut", "half_open", "restart", "http", "stranger"]
+"""What a check can need of a provider besides a server that runs; a stranger is a client that the server refuses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,9 +33,6 @@ class SimulatedProvider:
         sandbox: the server and its network.
     """
 
-    quiet: Final = 2.0
-    timing: Timing | None = None
-
     def __init__(
         self,
         preset: NetworkPreset | None = None,
@@ -49,6 +46,8 @@ class SimulatedProvider:
         self._preset = preset if preset is not None else MemoryPreset()
         self._wrap = wrap
         self.detect_within: Final = detect_within
+        self.quiet: Final = 2.0
+        self.timing: Final[Timing | None] = None
         self.sandbox: Final = RealtimeSandbox(
             authorize=self._ask, preset=self._preset, seed=seed, conditions=conditions
         )
