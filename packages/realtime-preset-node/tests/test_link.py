@@ -504,3 +504,26 @@ async def test_a_gap_and_superseded_messages_reach_the_client() -> None:  # A17,
     assert sink.gaps == [("a", "the server dropped 7 message(s): lagged")]
     assert [(message.position, message.superseded) for _, message in sink.messages] == [(Position("e", 10), 2)]
     await link.close()
+
+
+@pytest.mark.parametrize("code", [1001, 1012])
+async def test_after_a_restart_clients_come_back_one_by_one(code: int) -> None:  # G10
+    delays: list[float | None] = []
+    for chance in (0.0, 0.5, 0.9):
+        sink, wire = Sink(), DeadWire()
+        link = NodeLink(sink, wire, asyncio.get_running_loop(), random=iter([chance]).__next__)
+        opening = asyncio.ensure_future(link.handshake(None, "me"))
+        await settle()
+        link.feed(json.dumps({**_WELCOME, "restart_spread": 20}))
+        await opening
+        link.lost(CloseReason(code, "restarting"))
+        delays.append(sink.ends[0].retry_after)
+        await link.close()
+    assert delays == [0.0, 10.0, 18.0]
+
+
+async def test_another_end_needs_no_spread() -> None:
+    link, sink, _ = await handshake()
+    link.lost(CloseReason(CloseCode.SLOW_READER, "slow"))
+    assert sink.ends[0].retry_after is None
+    await link.close()

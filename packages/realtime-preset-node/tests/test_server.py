@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -25,7 +27,7 @@ from realtime_preset_node import (
 )
 from realtime_preset_node._hub import HubStatistics
 from realtime_preset_node._server import NodeServer
-from realtime_preset_node._workers import worker_count
+from realtime_preset_node._workers import Claim, served_address, worker_count
 from tanstack_db.testing import settle
 from tanstack_realtime import Channel, ConfigurationError, PublishError, RealtimeError
 from tanstack_realtime.server import Permissions, Realtime, ServerObserver, bearer_token
@@ -36,7 +38,14 @@ GRANTED = Permissions(subscribe=True, publish=True)
 class Socket:
     """An ASGI WebSocket client. `stuck` makes the server's send wait, as a reader that does not read does."""
 
-    def __init__(self, app: Any, *, path: str = "/_realtime/ws", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        app: Any,
+        *,
+        path: str = "/_realtime/ws",
+        headers: dict[str, str] | None = None,
+        server: tuple[str, int] | None = None,
+    ) -> None:
         self.frames: list[dict[str, Any]] = []
         self.messages = 0
         self.code: int | None = None
@@ -53,6 +62,7 @@ class Socket:
             "raw_path": path.encode(),
             "query_string": b"",
             "root_path": "",
+            "server": server,
             "headers": [(b"host", b"app.example"), *((k.encode(), v.encode()) for k, v in (headers or {}).items())],
             "subprotocols": [],
             "state": {},
@@ -137,8 +147,8 @@ class Site:
         assert isinstance(server, NodeServer)
         return server.statistics()
 
-    def connect(self, headers: dict[str, str] | None = None) -> Socket:
-        return Socket(self.app, headers=headers)
+    def connect(self, headers: dict[str, str] | None = None, *, server: tuple[str, int] | None = None) -> Socket:
+        return Socket(self.app, headers=headers, server=server)
 
     async def client(self, user: str) -> Socket:
         return await self.connect().hello(user)
@@ -718,6 +728,10 @@ def test_a_second_event_loop_is_refused() -> None:
         ({}, ["gunicorn", "-w", "8", "app:app"], 8),
         ({}, ["gunicorn", "-w8", "app:app"], 8),
         ({}, ["uvicorn", "app:app", "--workers"], 1),
+        ({"UVICORN_WORKERS": "2"}, ["uvicorn", "app:app"], 2),
+        ({"GRANIAN_WORKERS": "3"}, ["granian", "app:app"], 3),
+        ({"GUNICORN_CMD_ARGS": "--bind=:80 -w 5"}, ["gunicorn", "app:app"], 5),
+        ({"GUNICORN_CMD_ARGS": "'"}, ["gunicorn", "app:app"], 1),
         ({}, ["pytest", "-w", "8"], 1),
     ],
 )
@@ -740,3 +754,53 @@ async def test_the_configuration_names_the_socket(headers: dict[str, str], url: 
         transport=httpx.ASGITransport(Site().app), base_url="http://x", headers=headers
     ) as http:
         assert (await http.get("/_realtime/config")).json() == {"preset": "node", "url": url, "protocol": 1}
+
+
+ADDRESS = {"server": ("127.0.0.1", 8000), "root_path": "/_realtime", "path": "/_realtime/ws"}
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [{}, {"server": None}, {"server": ("testserver", 80)}, {"server": ("127.0.0.1", 0)}, {"server": ("/s", None)}],
+)
+def test_an_address_of_a_test_is_nobodys(scope: dict[str, Any]) -> None:
+    assert served_address(scope) is None
+
+
+def claimed_elsewhere(directory: Path) -> Claim:
+    """A claim of an address by "another process"."""
+    other = Claim(str(directory))
+    assert other.make(served_address(ADDRESS) or "")
+    (file,) = directory.iterdir()
+    file.write_text("1")
+    return other
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks of this kind")
+def test_two_processes_cannot_claim_one_address(tmp_path: Path) -> None:
+    address = served_address(ADDRESS)
+    assert address is not None
+    other = claimed_elsewhere(tmp_path)
+    mine = Claim(str(tmp_path))
+    assert not mine.make(address)
+    assert mine.make(f"{address}2")
+    other.release()
+    assert mine.make(address)
+    assert Claim(str(tmp_path)).make(address)  # the same process may serve it twice
+    mine.release()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file locks of this kind")
+async def test_workers_that_nobody_told_about_are_reported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    other = claimed_elsewhere(tmp_path)
+    site = Site()
+    for _ in range(2):
+        socket = site.connect(server=("127.0.0.1", 8000))
+        await (await socket.hello("alice")).gone()
+    assert [error.code for error in site.errors] == ["several_workers"]
+    assert "REALTIME_PRESET=centrifugo" in str(site.errors[0])
+    other.release()
+    await site.realtime.aclose()

@@ -145,6 +145,7 @@ def test_hello_is_answered_once_the_user_is_known() -> None:  # C13
             "heartbeat": 25.0,
             "timeout": 10.0,
             "max_message_bytes": 1000,
+            "restart_spread": 5.0,
         }
     ]
     assert h.watcher.events == [("connected", "c1", "u1")]

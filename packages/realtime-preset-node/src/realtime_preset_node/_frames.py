@@ -50,6 +50,7 @@ class CloseCode(enum.IntEnum):
     """WebSocket close codes. 4400 to 4499: the same attempt would fail again. All others: come back."""
 
     NORMAL = 1000
+    GOING_AWAY = 1001
     LOST = 1006
     INTERNAL_ERROR = 1011
     RESTART = 1012
@@ -155,7 +156,11 @@ ClientFrame: TypeAlias = Hello | Auth | Subscribe | Unsubscribe | Publish | Ping
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The answer to hello. After `heartbeat + timeout` seconds of silence the other end is gone."""
+    """The answer to hello.
+
+    After `heartbeat + timeout` seconds of silence the other end is gone. After a restart of the server the client comes
+    back at a random moment within `restart_spread` seconds.
+    """
 
     version: int
     connection: str
@@ -164,6 +169,7 @@ class Welcome:
     heartbeat: float
     timeout: float
     max_message_bytes: int
+    restart_spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any, Final, Protocol, cast
 
 from tanstack_realtime import (
@@ -52,6 +54,7 @@ from ._protocol import client_frame, parse_server_frame, pong_frame
 
 __all__ = ["NodeLink", "Wire"]
 
+_RESTARTS: Final = frozenset({CloseCode.GOING_AWAY, CloseCode.RESTART})
 _DENIALS: Final = frozenset({"denied", "bad_channel"})
 
 
@@ -81,6 +84,7 @@ class NodeLink:
         wire: moves text.
         loop: the client's.
         get_token: gives a fresh token when the server wants one, or None where the handshake says who we are.
+        random: a float in [0, 1), so that not every client comes back at once.
     """
 
     def __init__(
@@ -89,11 +93,13 @@ class NodeLink:
         wire: Wire,
         loop: asyncio.AbstractEventLoop,
         get_token: Callable[[], Awaitable[str | None]] | None = None,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._sink = sink
         self._wire = wire
         self._loop = loop
         self._get_token = get_token
+        self._random = random
         self._refresh: asyncio.Task[None] | None = None
         self._ids = itertools.count(1)
         self._pending: dict[int, tuple[ClientFrame, asyncio.Future[ServerFrame]]] = {}
@@ -193,6 +199,9 @@ class NodeLink:
 
     def lost(self, reason: CloseReason) -> None:
         """Take the end of the connection. The sink hears it once, unless `close` was called before."""
+        if reason.code in _RESTARTS and self._welcome is not None:
+            # The web server itself may send the close frame, so that the delay cannot come with it.
+            reason = replace(reason, retry_after=self._random() * self._welcome.restart_spread)
         if self._end(reason) and self._welcome is not None:
             self._sink.closed(reason)
 

@@ -28,6 +28,7 @@ class NodePreset:
         history: how much is kept for replay after a reconnect.
         heartbeat: seconds of silence after which the server pings a client.
         timeout: seconds that the client has to answer; then the connection counts as dead.
+        restart_spread: seconds over which clients spread their return when the server restarts.
         limits: what clients may use.
         slow_readers: by namespace, what happens to messages that a slow reader has not taken: ``"disconnect"`` (the
             default), `DropOldest` or `LatestPerKey`.
@@ -38,6 +39,7 @@ class NodePreset:
     history: HistoryLimits = field(default_factory=HistoryLimits)
     heartbeat: float = 25.0
     timeout: float = 10.0
+    restart_spread: float = 5.0
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     slow_readers: Mapping[str, SlowReader] = field(default_factory=dict[str, SlowReader])
     max_backlog: int = 1_048_576
@@ -92,6 +94,7 @@ class NodePreset:
             heartbeat=self.heartbeat,
             timeout=self.timeout,
             limits=self.limits,
+            restart_spread=self.restart_spread,
         )
         return NodeServer(
             context,

@@ -176,6 +176,7 @@ _SERVER_FRAMES: Final[Mapping[str, Callable[[_Members], ServerFrame]]] = {
         heartbeat=m.seconds("heartbeat"),
         timeout=m.seconds("timeout"),
         max_message_bytes=m.integer("max_message_bytes"),
+        restart_spread=m.seconds("restart_spread") if m.has("restart_spread") else 0.0,
     ),
     "auth": lambda m: AuthRequest(m.seconds("within")),
     "subscribed": _subscription,
@@ -267,18 +268,19 @@ def client_frame(frame: ClientFrame) -> str:
 
 def welcome_frame(welcome: Welcome) -> str:
     """Write the answer to hello."""
-    return encode_json(
-        {
-            "type": "welcome",
-            "version": welcome.version,
-            "connection": welcome.connection,
-            "user": welcome.user,
-            "preset": welcome.preset,
-            "heartbeat": welcome.heartbeat,
-            "timeout": welcome.timeout,
-            "max_message_bytes": welcome.max_message_bytes,
-        }
-    )
+    wire: dict[str, Any] = {
+        "type": "welcome",
+        "version": welcome.version,
+        "connection": welcome.connection,
+        "user": welcome.user,
+        "preset": welcome.preset,
+        "heartbeat": welcome.heartbeat,
+        "timeout": welcome.timeout,
+        "max_message_bytes": welcome.max_message_bytes,
+    }
+    if welcome.restart_spread:
+        wire["restart_spread"] = welcome.restart_spread
+    return encode_json(wire)
 
 
 def auth_request_frame(within: float) -> str:

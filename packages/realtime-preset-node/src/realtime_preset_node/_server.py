@@ -24,7 +24,7 @@ from ._settings import HistoryLimits, SessionSettings
 from ._sink import AsgiSink, ServedSink
 from ._slow import SlowReader, SlowReaders
 from ._transport_sink import TransportSink, transport_access
-from ._workers import worker_count
+from ._workers import Claim, served_address, worker_count
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -90,6 +90,8 @@ class NodeServer:
             max_backlog=max_backlog,
             new_id=lambda: secrets.token_urlsafe(12),
         )
+        self._claim = Claim()
+        self._claimed: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -160,6 +162,7 @@ class NodeServer:
             peer.close(CloseCode.RESTART, "the server stops; reconnect")
         if peers:
             await asyncio.wait([peer.gone for peer in peers], timeout=_CLOSE_GRACE + 1.0)
+        self._claim.release()
 
     def statistics(self) -> HubStatistics:
         """Return the hub's numbers."""
@@ -169,6 +172,21 @@ class NodeServer:
     def connections(self) -> int:
         """How many clients are connected."""
         return len(self._registry)
+
+    def look_for_workers(self, scope: Mapping[str, Any]) -> None:
+        """Report it if another worker process serves the same address, which no configuration told."""
+        address = served_address(scope)
+        if address is None or address in self._claimed or self._closed:
+            return
+        self._claimed.add(address)
+        if not self._claim.make(address):
+            self._context.report(
+                ConfigurationError(
+                    f"several worker processes serve {address}, and each has only its own clients: messages get lost. "
+                    f"{_WAY_OUT}",
+                    code="several_workers",
+                )
+            )
 
     def attach(self, peer: Peer) -> None:
         """Take a new connection into account; refuse it when closed, or where there are too many."""
@@ -216,6 +234,7 @@ class _Endpoint:
         shared = server.shared
         if (await receive())["type"] != "websocket.connect":
             return
+        server.look_for_workers(scope)
         # Accepted even if it is refused next: a browser sees a close code, but no HTTP status.
         await send({"type": "websocket.accept"})
         sink = _sink(scope, send, shared)

@@ -452,6 +452,7 @@ class Session:
             heartbeat=settings.heartbeat,
             timeout=settings.timeout,
             max_message_bytes=settings.max_message_bytes,
+            restart_spread=settings.restart_spread,
         )
         self._send(welcome_frame(welcome))
         self._observer.connected(self.connection_id, user_id)

@@ -70,6 +70,7 @@ class SessionSettings:
         refresh: seconds before an identity expires at which the client is asked for a new token; half of its lifetime
             where that is less.
         limits: what the client may use.
+        restart_spread: seconds over which clients spread their return when the server restarts.
     """
 
     preset: str = "node"
@@ -82,3 +83,4 @@ class SessionSettings:
     recheck: float = 5.0
     refresh: float = 30.0
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    restart_spread: float = 5.0
