@@ -227,6 +227,7 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
                     "`with collection.edit(key) as row`",
                     collection=self.id,
                 )
+            _rows.check(changed, self.schema)
             return changed
 
         return by_function
@@ -239,9 +240,10 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
 
         def changed(current: T) -> T:
             # A dict may have lost keys, which no set of columns can say.
-            if current is row and isinstance(cast("object", draft), Mapping):
-                return draft
-            return _rows.replace(current, _rows.changes(row, draft))
+            whole = current is row and isinstance(cast("object", draft), Mapping)
+            new = draft if whole else _rows.replace(current, _rows.changes(row, draft))
+            _rows.check(new, self.schema)
+            return new
 
         return changed
 

@@ -322,23 +322,23 @@ class CollectionCore(Relation, Generic[T, K]):
                     self._confirm(mutation, mutation.modified)
 
     def _layers(self, key: K) -> Sequence[Layer[T]]:
-        return tuple(self._overlay.layers(key))
+        return self._overlay.layers(key)
 
     def _show_layer(self, mutation: Mutation[T], *, is_new: bool) -> None:
+        """Show what a mutation shows. To be called inside a batch."""
         assert mutation._layer is not None
-        with self._block:
-            if is_new:
-                self._overlay.push(mutation.key, mutation._layer)
-            else:
-                self._overlay.refresh(mutation.key)
+        if is_new:
+            self._overlay.push(mutation.key, mutation._layer)
+        else:
+            self._overlay.refresh(mutation.key)
 
     def _drop(self, mutation: Mutation[T], *, rebase: bool) -> None:
+        """Show a mutation no longer. To be called inside a batch."""
         layer, mutation._layer = mutation._layer, None
         if not rebase:
             mutation.is_confirmed = True
         if layer is not None:
-            with self._block:
-                self._overlay.drop(mutation.key, layer, rebase=rebase)
+            self._overlay.drop(mutation.key, layer, rebase=rebase)
 
     def _apply(self, writes: Mapping[K, T | None], *, is_all: bool) -> None:
         """Take over a sync transaction: rows by key, None for a delete. With `is_all` there are no other rows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
@@ -16,15 +17,11 @@ if TYPE_CHECKING:
     from ._collection import Collection
     from ._overlay import Layer
 
-__all__ = ["Mutation", "MutationType"]
+__all__ = ["Mutation", "MutationType", "changed_columns"]
 
 T = TypeVar("T", default=dict[str, Any])
 
 MutationType: TypeAlias = Literal["insert", "update", "delete"]
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -39,7 +36,6 @@ class Mutation(Generic[T]):
         changes: an insert's columns, an update's changed top-level columns with their new values, nothing for a delete.
         collection: the collection instance.
         metadata: what the application attached to the transaction.
-        id: unique; a realtime collection publishes it, so that a client knows its own changes.
         created_at: wall-clock time in UTC.
         is_confirmed: whether the server's answer for it has been taken over, so that nothing of it is shown any longer.
     """
@@ -49,16 +45,20 @@ class Mutation(Generic[T]):
     original: T
     modified: T
     collection: Collection[T, Any]
-    changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    changes: Mapping[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    id: str = field(default_factory=new_id)
-    created_at: datetime = field(default_factory=_now)
+    created_at: datetime = field(default_factory=partial(datetime.now, UTC))
     is_confirmed: bool = False
     _layer: Layer[T] | None = None
     _owner: Any = None
+    _id: str | None = None
 
-    def __post_init__(self) -> None:
-        self._sum_up()
+    @property
+    def id(self) -> str:
+        """Unique; a realtime collection publishes it, so that a client knows its own changes."""
+        if self._id is None:
+            self._id = new_id()
+        return self._id
 
     def _merge(self, then: MutationType, modified: T) -> bool:
         """Add what the same transaction does to the row next. Returns whether anything is left to do."""
@@ -77,9 +77,11 @@ class Mutation(Generic[T]):
         return self.type != "update" or bool(self.changes)
 
     def _sum_up(self) -> None:
-        if self.type == "update":
-            self.changes = _rows.changes(self.original, self.modified)
-        elif self.type == "insert":
-            self.changes = dict(_rows.fields(self.modified))
-        else:
-            self.changes = {}
+        self.changes = changed_columns(self.type, self.original, self.modified)
+
+
+def changed_columns(kind: MutationType, original: object, modified: object) -> Mapping[str, Any]:
+    """Return what `Mutation.changes` is for these rows."""
+    if kind == "update":
+        return _rows.changes(original, modified)
+    return dict(_rows.fields(modified)) if kind == "insert" else {}

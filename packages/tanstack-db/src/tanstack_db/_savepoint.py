@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,19 +29,24 @@ def savepoint(work: Work) -> Generator[None, None, None]:
     try:
         yield
     except BaseException:
-        old = {id(mutation) for _, mutation, *_ in before}
-        for mutation in work._mutations.values():
-            if id(mutation) not in old:
-                mutation.collection._drop(mutation, rebase=True)
-        work._mutations.clear()
-        for slot, mutation, kind, original, modified in before:
-            mutation.type, mutation.original, mutation.modified = kind, original, modified
-            mutation._sum_up()
-            row = None if kind == "delete" else modified
-            changes = mutation.changes if kind == "update" else None
-            is_new = mutation._layer is None
-            mutation._layer = layer = mutation._layer or Layer(work.order, row, changes, mutation)
-            layer.row, layer.changes = row, changes
-            work._mutations[slot] = mutation
-            mutation.collection._show_layer(mutation, is_new=is_new)
+        with work.client.batch():
+            _restore(work, before)
         raise
+
+
+def _restore(work: Work, before: Sequence[_Staged]) -> None:
+    old = {id(mutation) for _, mutation, *_ in before}
+    for mutation in work._mutations.values():
+        if id(mutation) not in old:
+            mutation.collection._drop(mutation, rebase=True)
+    work._mutations.clear()
+    for slot, mutation, kind, original, modified in before:
+        mutation.type, mutation.original, mutation.modified = kind, original, modified
+        mutation._sum_up()
+        row = None if kind == "delete" else modified
+        changes = mutation.changes if kind == "update" else None
+        is_new = mutation._layer is None
+        mutation._layer = layer = mutation._layer or Layer(work.order, row, changes, mutation)
+        layer.row, layer.changes = row, changes
+        work._mutations[slot] = mutation
+        mutation.collection._show_layer(mutation, is_new=is_new)

@@ -13,7 +13,7 @@ from typing_extensions import TypeVar
 from . import rows as _rows
 from ._errors import DuplicateKeyError, KeyChangedError, TransactionError, UnknownKeyError, UsageError
 from ._ids import new_id
-from ._mutation import Mutation, MutationType
+from ._mutation import Mutation, MutationType, changed_columns
 from ._overlay import Layer
 from ._transaction import Persist, Transaction, TransactionState, set_current
 
@@ -38,7 +38,7 @@ class Work:
 
     def __init__(self, client: DbClient, *, optimistic: bool, metadata: Mapping[str, Any] | None) -> None:
         self.client = client
-        self.id = new_id()
+        self._id: str | None = None
         self.order = client.next_order()
         self.optimistic = optimistic
         self.metadata: Mapping[str, Any] = dict(metadata or {})
@@ -52,6 +52,13 @@ class Work:
         self._task: asyncio.Task[None] | None = None
         self._after: list[Work] = []
         client.opened(self)
+
+    @property
+    def id(self) -> str:
+        """Unique among all clients. Made when it is asked for: most transactions are never called by a name."""
+        if self._id is None:
+            self._id = new_id()
+        return self._id
 
     @property
     def mutations(self) -> tuple[Mutation[Any], ...]:
@@ -81,13 +88,13 @@ class Work:
             keyed[key] = row
         with self.client.batch():
             for key, row in keyed.items():
-                self._put(collection, key, "insert", row, row)
+                self._put(collection, key, "insert", row, row, changed_columns("insert", row, row))
 
     def update(self, collection: Collection[T, K], key: K, change: Callable[[T], T]) -> None:
+        """Update a row. `change` returns a row that has been checked."""
         self._enter(collection, "update")
         row = self._known(collection, key)
         changed = change(row)
-        _rows.check(changed, collection.schema)
         if collection._key(changed) != key:
             raise KeyChangedError(
                 f"the update of {key!r} in collection {collection.id!r} would change its key to "
@@ -95,16 +102,17 @@ class Work:
                 collection=collection.id,
                 key=key,
             )
-        if _rows.changes(row, changed):
+        columns = changed_columns("update", row, changed)
+        if columns:
             with self.client.batch():
-                self._put(collection, key, "update", row, changed)
+                self._put(collection, key, "update", row, changed, columns)
 
     def delete(self, collection: Collection[T, K], keys: Iterable[K]) -> None:
         self._enter(collection, "delete")
         found = {key: self._known(collection, key) for key in keys}
         with self.client.batch():
             for key, row in found.items():
-                self._put(collection, key, "delete", row, row)
+                self._put(collection, key, "delete", row, row, {})
 
     def _enter(self, collection: Collection[Any, Any], what: str) -> None:
         self._require_pending(what)
@@ -129,7 +137,15 @@ class Work:
             return collection._rows_now.get(key)
         return None if mine.type == "delete" else mine.modified
 
-    def _put(self, collection: Collection[T, K], key: K, kind: MutationType, original: T, modified: T) -> None:
+    def _put(
+        self,
+        collection: Collection[T, K],
+        key: K,
+        kind: MutationType,
+        original: T,
+        modified: T,
+        changes: Mapping[str, Any],
+    ) -> None:
         slot = (collection, key)
         mutation = self._mutations.get(slot)
         if mutation is None:
@@ -139,6 +155,7 @@ class Work:
                 original=original,
                 modified=modified,
                 collection=collection,
+                changes=changes,
                 metadata=self.metadata,
                 _owner=self,
             )
@@ -256,7 +273,8 @@ class Work:
         dependent: dict[Work, None] = {}
         for mutation in open_mutations:
             for layer in mutation.collection._layers(mutation.key):
-                dependent[layer.owner._owner] = None
+                if layer.owner is not mutation:
+                    dependent[layer.owner._owner] = None
         # Settled first, so that a cascade that comes back here ends.
         with self.client.batch():
             self._settle("failed")
