@@ -3,6 +3,7 @@
 Layers, each using only those below it:
 
 =====================  =================================================================================================
+``_effect``            `create_effect`: functions that are called as rows enter and leave a result
 ``_live``              `live_query`: handles of live results; ``_result`` is what runs, once per client and query
 ``_pages``             `infinite_query`, `paged_query`: long results in pieces
 ``_paging``            what a windowed query loads from an on-demand source
@@ -41,6 +42,7 @@ from ._client import (
 from ._collection import Collection
 from ._config import CollectionConfig, DeleteHandler, Handler
 from ._core import CollectionEvent
+from ._effect import Effect, create_effect
 from ._errors import (
     CollectionStateError,
     DbError,
@@ -62,7 +64,7 @@ from ._errors import (
 )
 from ._explain import Explanation, Operator
 from ._lifecycle import Status
-from ._live import LiveQuery, live_query
+from ._live import LiveQuery, live_query, query_once
 from ._mutation import Mutation, MutationType
 from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
 from ._paced import PacedMutations, Strategy, create_paced_mutations, debounce, queue, throttle
@@ -92,6 +94,7 @@ __all__ = [
     "DbError",
     "DeleteHandler",
     "DuplicateKeyError",
+    "Effect",
     "Explanation",
     "Expr",
     "Grouped",
@@ -150,6 +153,7 @@ __all__ = [
     "count",
     "count_if",
     "create_collection",
+    "create_effect",
     "create_optimistic_action",
     "create_paced_mutations",
     "current_client",
@@ -163,6 +167,7 @@ __all__ = [
     "min_",
     "paged_query",
     "query_collection_options",
+    "query_once",
     "queue",
     "require_sessions",
     "sum_",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._client import DbClient
     from .query._ir import QueryIR
 
-__all__ = ["LiveQuery", "live_query", "open_query"]
+__all__ = ["LiveQuery", "live_query", "open_query", "query_once"]
 
 Out = TypeVar("Out", covariant=True)
 V = TypeVar("V")
@@ -383,6 +383,34 @@ def live_query(
         raise QueryError(f"live_query takes a query or a function that returns one, not {source!r}")
     ir: QueryIR = getattr(source, "ir", None) or QueryBuilder().from_(source).ir
     return LiveQuery(ir, client or current_client())
+
+
+async def query_once(
+    query: LiveSource[V] | Callable[[QueryBuilder], LiveSource[V]], /, *, client: DbClient | None = None
+) -> V:
+    """Wait until a query is ready, and return what it then shows. Stops it at once, unless somebody else shows it.
+
+    Args:
+        query: as for `live_query`.
+        client: as for `live_query`.
+
+    Example:
+        >>> rows = await query_once(lambda q: q.from_(todos).where(lambda t: t.project_id == "p1"))
+
+    Raises:
+        QueryError: the query cannot be built.
+        SourceError: a source failed; carries the cause.
+        Exception: what a function of the query raised.
+    """
+    live = live_query(query, client=client)
+    stop = live.subscribe(_nothing)
+    try:
+        await live.preload()
+        return live.get()
+    finally:
+        stop()
+        live.close()
+        live._result.stop_if_unused()
 
 
 def _nothing() -> None:

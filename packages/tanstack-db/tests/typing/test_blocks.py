@@ -13,6 +13,8 @@ from typing import Any, TypedDict, assert_type
 import pydantic
 
 from tanstack_db import (
+    Change,
+    Effect,
     Expr,
     Grouped,
     LiveQuery,
@@ -25,10 +27,12 @@ from tanstack_db import (
     count,
     count_if,
     create_collection,
+    create_effect,
     live_query,
     local_only_collection_options,
     max_,
     min_,
+    query_once,
     sum_,
 )
 
@@ -295,3 +299,19 @@ def test_unions_and_different_rows() -> None:
     different = q.from_(todos).select(lambda t: t.project_id).distinct()
     assert_type(different, Query[str, str])
     assert_type(live_query(different).get(), Rows[str])
+
+
+async def test_effects() -> None:
+    assert_type(await query_once(lambda q: q.from_(todos).where(lambda t: t.done)), Rows[Todo])
+    assert_type(await query_once(lambda q: q.from_(todos).aggregate(lambda t: count())), int)
+
+    def heard(change: Change[Todo, Any]) -> None:
+        assert_type(change.value, Todo)
+
+    async def saved(change: Change[Todo, Any]) -> None:
+        assert_type(change.previous, Todo | None)
+
+    effect = create_effect(lambda q: q.from_(todos).where(lambda t: t.done), on_enter=heard, on_update=saved)
+    assert_type(effect, Effect[Todo])
+    effect.close()
+    create_effect(todos, on_exit=lambda change: print(change.value.text), on_batch=len).close()
