@@ -8,6 +8,7 @@ Layers, each using only those below it::
     _preset             the reference preset: `_hub` is its server half, `_link` its client half
     _asgi               an ASGI application on the network
     _network _socket    clients and servers connected in memory, with faults
+    _proxy              the network's faults for real servers
     _recorder           a listener and a sink that write down what they hear
     _loop               virtual time, and the order of tasks from a seed
 
@@ -42,6 +43,7 @@ from ._loop import SeededLoop
 from ._network import Handler, MemoryNetwork
 from ._preset import MEMORY_CAPABILITIES, MemoryPreset, MemoryTransport
 from ._provider import SimulatedProvider
+from ._proxy import TcpProxy
 from ._recorder import RecordingListener, RecordingSink
 from ._sandbox import NetworkPreset, RealtimeSandbox, allow_everything
 from ._socket import Conditions, MemorySocket, SocketClosedError, is_message
@@ -77,6 +79,7 @@ __all__ = [
     "SeededLoop",
     "SimulatedProvider",
     "SocketClosedError",
+    "TcpProxy",
     "VirtualClockLoop",
     "allow_everything",
     "broken",
