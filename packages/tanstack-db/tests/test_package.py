@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = "tanstack_db"
 DISTRIBUTION = "tanstack-db"
-PUBLIC_MODULES: set[str] = {"flet", "hooks", "ivm", "query", "react", "rows", "solara", "testing"}
+PUBLIC_MODULES: set[str] = {"flet", "hooks", "ivm", "query", "react", "rows", "shapes", "solara", "testing"}
 FORBIDDEN = {
     "aiohttp",
     "anyio",

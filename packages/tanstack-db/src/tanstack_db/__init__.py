@@ -14,6 +14,7 @@ Layers, each using only those below it:
 ``_actions``           `create_optimistic_action`: what to show and whom to tell, as one function
 ``_paced``             `create_paced_mutations`: shown at once, sent at a pace; ``_pacing`` says when
 ``_query_collection``  `query_collection_options`: rows that a function fetches; ``_fetching`` says when
+``shapes``             `shape_collection_options`: rows that follow a log; ``_shape_log`` is its protocol without I/O
 ``_direct``            writes below the optimistic rows
 ``_options``           recipes: `collection_options`, `local_only_collection_options`
 ``_collection``        `Collection`: reads, optimistic writes; ``_core`` has the hooks for other collection types

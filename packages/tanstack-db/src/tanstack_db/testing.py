@@ -18,8 +18,9 @@ import asyncio
 from typing import Any
 
 from ._manual_source import ManualSource
+from ._shape_server import ShapeServer
 
-__all__ = ["LoopStuckError", "ManualSource", "VirtualClockLoop", "settle"]
+__all__ = ["LoopStuckError", "ManualSource", "ShapeServer", "VirtualClockLoop", "settle"]
 
 
 class LoopStuckError(RuntimeError):
