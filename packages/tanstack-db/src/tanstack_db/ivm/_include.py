@@ -1,0 +1,136 @@
+"""Gives every row of one input the list of its rows of another: what belongs together has equal keys.
+
+Children are ordered and cut per key, so parents with equal keys share one list. A changed child costs O(log n) in its
+own list, and hands on the parents that have it. A list is a snapshot that shares what did not change with the one
+before; it becomes a list of items when somebody reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from itertools import chain
+from typing import Any
+
+from .._delta import Delta, Deltas
+from .._snapshot import Rows
+from ._buckets import Buckets
+from ._order import Order
+from ._values import same
+
+__all__ = ["Include"]
+
+_NOTHING: Rows[Any] = Rows()
+
+
+class Include:
+    """Adds the list of children to every parent row; see the module docstring.
+
+    Args:
+        parent_key: what a parent's children have, None for null; see `match_on`.
+        child_key: what a child belongs to.
+        order: makes the order and window of one list. Its rows are pairs: a child row, and what is shown of it.
+        make: what is shown of a child row.
+        arity: how many sources a parent row is made of. With more than one it is a tuple.
+    """
+
+    __slots__ = (
+        "_arity",
+        "_child_key",
+        "_children",
+        "_lists",
+        "_make",
+        "_new_order",
+        "_orders",
+        "_out",
+        "_parent_key",
+        "_parents",
+    )
+
+    def __init__(
+        self,
+        parent_key: Callable[[Any], Hashable],
+        child_key: Callable[[Any], Hashable],
+        order: Callable[[], Order],
+        make: Callable[[Any], Any] | None,
+        *,
+        arity: int = 1,
+    ) -> None:
+        self._parent_key = parent_key
+        self._child_key = child_key
+        self._new_order = order
+        self._make = make
+        self._arity = arity
+        self._parents = Buckets()
+        self._children: dict[Any, Any] = {}
+        """Pairs by child key."""
+        self._orders: dict[Hashable, Order] = {}
+        self._lists: dict[Hashable, Rows[Any]] = {}
+        self._out: dict[Any, tuple[Any, ...]] = {}
+        """What was handed on."""
+
+    def push(self, parents: Deltas, children: Deltas) -> Deltas:
+        """Take the deltas of one batch, of either or both inputs; return those of the parents with their lists."""
+        changed = self._follow(children) if children else ()
+        touched: dict[Any, Any] = {}
+        for key, old, new in parents:
+            was = None if old is None else self._parent_key(old)
+            now = None if new is None else self._parent_key(new)
+            if old is not None and was != now:
+                self._parents.drop(was, key)
+            if new is not None:
+                self._parents.put(now, key, new)
+            touched[key] = new
+        for name in changed:
+            touched.update(self._parents.get(name))
+        return [self._told(key, row) for key, row in touched.items()]
+
+    def _told(self, key: Any, row: Any) -> Delta:
+        old = self._out.get(key)
+        if row is None:
+            del self._out[key]
+            return key, old, None
+        children = self._lists.get(self._parent_key(row), _NOTHING)
+        new = (row, children) if self._arity == 1 else (*row, children)
+        self._out[key] = new
+        return key, old, new
+
+    def _follow(self, deltas: Deltas) -> Sequence[Hashable]:
+        """Bring the lists up to date; return the names of those that are other ones now."""
+        by_name: dict[Hashable, list[Delta]] = {}
+        for key, old, new in deltas:
+            before, after = self._children.get(key), None
+            was = None if old is None else self._child_key(old)
+            now = None if new is None else self._child_key(new)
+            if new is None:
+                del self._children[key]
+            else:
+                after = self._children[key] = (new, new if self._make is None else self._make(new))
+            if was == now:
+                if was is not None:
+                    by_name.setdefault(was, []).append((key, before, after))
+                continue
+            if was is not None:
+                by_name.setdefault(was, []).append((key, before, None))
+            if now is not None:
+                by_name.setdefault(now, []).append((key, None, after))
+        return [name for name, batch in by_name.items() if self._settle(name, batch)]
+
+    def _settle(self, name: Hashable, batch: list[Delta]) -> bool:
+        order = self._orders.get(name)
+        if order is None:
+            order = self._orders[name] = self._new_order()
+        shown = order.push(batch)
+        if not len(order.everything):
+            del self._orders[name]
+        if not shown:
+            return False
+        chunks = order.chunks()
+        children = Rows[Any](lambda: [made for _, made in chain.from_iterable(chunks)])
+        before = self._lists.get(name, _NOTHING)
+        if all(old and new and same(old[1], new[1]) for _, old, new in shown) and before == children:
+            return False  # what is shown of the children is what it was, and they stand as they stood
+        if any(chunks):
+            self._lists[name] = children
+        else:
+            self._lists.pop(name, None)
+        return True
