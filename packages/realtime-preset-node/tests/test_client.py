@@ -65,6 +65,6 @@ def test_what_it_declares_follows_its_settings() -> None:
     from realtime_preset_node import HistoryLimits
 
     declared = NodePreset(history=HistoryLimits(messages=7)).capabilities
-    assert (declared.recovery, declared.history, declared.native_presence) == (True, 7, False)
+    assert (declared.recovery, declared.history, declared.native_presence) == (True, 7, True)
     assert declared.publish_over_link
     assert declared.retry == "client"

@@ -21,6 +21,15 @@ from realtime_preset_node._frames import (
     Ok,
     Ping,
     Pong,
+    PresenceChange,
+    PresenceJoin,
+    PresenceLeave,
+    PresenceMember,
+    PresenceObserve,
+    PresenceRevoked,
+    PresenceSnapshot,
+    PresenceUnobserve,
+    PresenceUpdate,
     Publish,
     Revoked,
     ServerFrame,
@@ -40,6 +49,10 @@ from realtime_preset_node._protocol import (
     parse_server_frame,
     ping_frame,
     pong_frame,
+    presence_change_frame,
+    presence_frame,
+    presence_member,
+    presence_revoked_frame,
     revoked_frame,
     subscription_frame,
     welcome_frame,
@@ -68,11 +81,17 @@ _channels = st.builds(
         st.sampled_from(["a", "ü", '"', "\\"]), st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
     ),
 )
+_states = st.dictionaries(_text, _json, max_size=3)
 _client_frames: st.SearchStrategy[ClientFrame] = st.one_of(
     st.builds(Hello, st.lists(st.integers(-5, 5), min_size=1).map(tuple), st.none() | _text, _text),
     st.builds(Subscribe, _ids, _channels, st.none() | st.tuples(_text, _ids)),
     st.builds(Unsubscribe, _ids, _channels),
     st.builds(Publish, _ids, _channels, _json),
+    st.builds(PresenceJoin, _ids, _channels, _states),
+    st.builds(PresenceUpdate, _ids, _channels, _states),
+    st.builds(PresenceLeave, _ids, _channels),
+    st.builds(PresenceObserve, _ids, _channels),
+    st.builds(PresenceUnobserve, _ids, _channels),
     st.builds(Ping, st.none() | _ids),
     st.builds(Pong, st.none() | _ids),
 )
@@ -130,7 +149,7 @@ def test_the_client_reads_the_other_frames(text: str, frame: ServerFrame) -> Non
 @pytest.mark.parametrize("parse", [parse_client_frame, parse_server_frame])
 def test_unknown_members_are_ignored(parse: Callable[[str], ClientFrame | ServerFrame]) -> None:
     assert parse('{"type":"ping","id":1,"new":{"deep":[1]}}') == Ping(1)
-    assert parse('{"type":"presence.join","channel":7}') == UnknownFrame("presence.join")
+    assert parse('{"type":"goodbye","channel":7}') == UnknownFrame("goodbye")
 
 
 def test_a_payload_may_be_as_deep_as_the_gate_allows() -> None:
@@ -203,3 +222,19 @@ def test_only_4400_to_4499_are_final() -> None:  # C12
         "BAD_ORIGIN",
         "UNSUPPORTED_VERSION",
     }
+
+
+@given(_ids, _channels, _text, _states, st.booleans(), st.lists(_text, max_size=3))
+def test_what_the_server_says_about_members_is_read_back(
+    identifier: int, channel: str, name: str, state: dict[str, Any], stalled: bool, left: list[str]
+) -> None:
+    """Kills: a member written without its mark; names that are not escaped."""
+    member = PresenceMember(name, name, state, stalled)
+    wire = presence_member(name, name, encode_json(state), stalled=stalled)
+    assert parse_server_frame(presence_frame(identifier, channel, [wire, wire])) == PresenceSnapshot(
+        identifier, channel, (member, member)
+    )
+    assert parse_server_frame(presence_change_frame(channel, [wire], left)) == PresenceChange(
+        channel, (member,), tuple(left)
+    )
+    assert parse_server_frame(presence_revoked_frame(channel, name, name)) == PresenceRevoked(channel, name, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from realtime_preset_node import CloseCode, ConnectionLimits, HistoryLimits
 from realtime_preset_node._hub import Hub, Lane
 from realtime_preset_node._packet import Packet
+from realtime_preset_node._presence import Attendee, Rooms
 from realtime_preset_node._session import (
+    AdmitPresence,
     AdmitPublish,
     AdmitSubscribe,
     Authenticate,
@@ -77,9 +79,12 @@ class Harness:
             slow_readers=SlowReaders({}, lambda error: None),
             observer=ServerObserver(),
         )
+        self.deferred: list[Callable[[], None]] = []
+        self.rooms = Rooms(defer=self.deferred.append)
         self.session = Session(
             connection_id="c1",
             hub=self.hub,
+            rooms=self.rooms,
             outbox=self.out,
             settings=SessionSettings(**options),
             observer=self.watcher,
@@ -437,8 +442,9 @@ def test_a_silent_client_is_pinged_and_then_given_up() -> None:  # C14
     h = Harness(heartbeat=25.0, timeout=10.0).open()
     assert h.session.deadline == 25.0
     assert h.after(25.0) == [{"type": "ping"}]
-    assert h.session.deadline == 35.0
+    assert h.session.deadline == 30.0, "its memberships stall"
     assert h.after(5.0) == []
+    assert h.session.deadline == 35.0
     h.send(type="pong")
     assert h.session.deadline == 55.0
     assert h.after(25.0) == [{"type": "ping"}]
@@ -718,3 +724,174 @@ class SessionMachine(RuleBasedStateMachine):
 
 TestSessionMachine = SessionMachine.TestCase
 TestSessionMachine.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+
+
+# -- presence --------------------------------------------------------------------------------------------------------
+
+MEMBER = Permissions(presence=True)
+ME = {"connection": "c1", "user": "u1", "state": {"x": 1}}
+
+
+def joined(h: Harness, permissions: Permissions = MEMBER) -> list[dict[str, Any]]:
+    h.send(type="presence.join", id=1, channel="room", state={"x": 1})
+    assert h.operation() == AdmitPresence("u1", "room")
+    return h.complete((parse_channel("room"), permissions))
+
+
+def flushed(h: Harness) -> list[dict[str, Any]]:
+    deferred, h.deferred[:] = list(h.deferred), []
+    for flush in deferred:
+        flush()
+    return h.out.take()
+
+
+def test_a_join_is_answered_with_the_members_and_everybody_is_told() -> None:  # R5
+    h = Harness().open()
+    other = Outbox()
+    h.rooms.observe(other, "room")
+    assert joined(h) == [{"type": "presence", "id": 1, "channel": "room", "members": [ME]}]
+    flushed(h)
+    assert other.take() == [{"type": "presence.change", "channel": "room", "members": [ME]}]
+
+
+def test_updates_between_two_flushes_are_told_once_with_the_last_state() -> None:  # R7
+    h = Harness().open()
+    joined(h)
+    flushed(h)
+    for x in range(5):
+        h.send(type="presence.update", id=2, channel="room", state={"x": x})
+        h.operation()
+    assert [frame["type"] for frame in h.out.take()] == ["ok"] * 5
+    assert flushed(h) == [{"type": "presence.change", "channel": "room", "members": [{**ME, "state": {"x": 4}}]}]
+    h.send(type="presence.leave", id=3, channel="room")
+    h.operation()
+    h.out.take()
+    assert flushed(h) == [{"type": "presence.change", "channel": "room", "left": ["c1"]}]
+    assert h.rooms.is_guest(h.out, "room"), "still observing"
+    h.send(type="presence.unobserve", id=4, channel="room")
+    h.operation()
+    assert h.rooms.rooms == 0
+
+
+def test_leaving_without_having_joined_is_no_error_and_updating_is() -> None:  # R9
+    h = Harness().open()
+    for kind in ("presence.leave", "presence.unobserve"):
+        h.send(type=kind, id=1, channel="room")
+        assert h.operation() is None
+        assert h.out.take() == [{"type": "ok", "id": 1}]
+    h.send(type="presence.update", id=2, channel="room", state={})
+    assert h.operation() is None
+    assert h.out.take()[0]["code"] == "not_joined"
+
+
+def test_a_state_is_bounded() -> None:  # A17
+    h = Harness(max_presence_bytes=20).open()
+    h.send(type="presence.join", id=1, channel="room", state={"x": "y" * 20})
+    assert h.operation() is None
+    assert h.out.take()[0]["code"] == "too_large"
+    joined(h)
+    h.send(type="presence.update", id=2, channel="room", state={"x": "ü" * 10})
+    assert h.operation() is None
+    assert h.out.take()[0]["code"] == "too_large"
+    h.send(type="presence.join", id=3, channel="room", state=[1])
+    h.operation()
+    assert h.out.take()[0]["code"] == "bad_frame"
+
+
+def test_rooms_count_as_subscriptions() -> None:  # A17
+    h = Harness(limits=ConnectionLimits(subscriptions=2)).open()
+    h.subscribe("a")
+    joined(h)
+    h.send(type="presence.observe", id=9, channel="another")
+    assert h.operation() is None
+    assert h.out.take()[0]["code"] == "too_many_subscriptions"
+    assert joined(h)[0]["type"] == "presence", "once more is not another one"
+
+
+def test_a_refused_join_ends_what_there_was() -> None:  # R9, X7
+    h = Harness().open()
+    joined(h)
+    h.send(type="presence.join", id=5, channel="room", state={})
+    h.operation()
+    assert h.complete(DENIED)[0]["code"] == "denied"
+    assert h.rooms.members("room") == []
+
+
+def test_a_presence_grant_that_ends_is_asked_for_again() -> None:  # A5, R9
+    h = Harness().open()
+    joined(h, Permissions(presence=True, expires_in=10))
+    h.after(10.0)
+    assert h.operation() == AdmitPresence("u1", "room")
+    assert h.complete((parse_channel("room"), Permissions(presence=True, expires_in=10))) == []
+    h.after(10.0)
+    h.operation()
+    assert h.complete(DENIED) == [
+        {"type": "presence.revoked", "channel": "room", "code": "denied", "reason": "not a member"}
+    ]
+    assert h.rooms.rooms == 0
+
+
+def test_revoking_a_channel_ends_presence_on_it() -> None:  # R9, S20
+    h = Harness().open()
+    h.subscribe("room")
+    joined(h)
+    h.session.revoke("u1", "room", h.now)
+    assert [frame["type"] for frame in h.out.take()] == ["revoked", "presence.revoked"]
+    assert h.rooms.rooms == 0
+
+
+def test_a_member_that_is_silent_stalls_before_it_is_gone() -> None:  # R4
+    h = Harness(heartbeat=25.0, timeout=10.0).open()
+    other = Outbox()
+    h.rooms.observe(other, "room")
+    joined(h)
+    flushed(h)
+    other.take()
+    h.after(25.0)
+    h.after(5.0)
+    flushed(h)
+    assert other.take()[0]["members"] == [{**ME, "stalled": True}]
+    h.send(type="pong")
+    flushed(h)
+    assert other.take()[0]["members"] == [ME]
+    h.session.end(1006, h.now)
+    flushed(h)
+    assert other.take() == [{"type": "presence.change", "channel": "room", "left": ["c1"]}]
+
+
+def test_a_client_that_comes_back_replaces_its_former_connection() -> None:  # R4
+    h = Harness()
+    h.send(type="hello", versions=[1], client="laptop")
+    h.operation()
+    h.complete(("u1", None))
+    ghost, stranger, phone = Outbox(), Outbox(), Outbox()
+    h.rooms.join(ghost, "room", Attendee("old", "u1", "laptop"), "{}")
+    h.rooms.join(stranger, "room", Attendee("s", "u2", "laptop"), "{}")
+    h.rooms.join(phone, "room", Attendee("p", "u1", "phone"), "{}")
+    joined(h)
+    assert [who.connection_id for who in h.rooms.members("room")] == ["s", "p", "c1"]
+
+
+def test_a_delivery_that_ends_a_connection_does_not_disturb_the_others() -> None:  # V4
+    h = Harness()
+    rooms = h.rooms
+    guests = [Outbox() for _ in range(4)]
+
+    class Fragile(Outbox):
+        def deliver(self, packet: Packet, /) -> None:
+            for guest in guests[:2]:
+                rooms.remove(guest)
+            rooms.remove(self)
+
+    fragile = Fragile()
+    for number, guest in enumerate([fragile, *guests]):
+        for room in ("a", "b"):
+            rooms.join(guest, room, Attendee(str(number), "u", ""), "{}")
+    flushed(h)
+    flushed(h)
+    assert [who.connection_id for who in rooms.members("a")] == ["3", "4"]
+    told = [frame for frame in guests[3].take() if frame["channel"] == "a"]
+    assert sorted(told[-1]["left"]) == ["0", "1", "2"]
+    for guest in guests:
+        rooms.remove(guest)
+    assert rooms.rooms == 0

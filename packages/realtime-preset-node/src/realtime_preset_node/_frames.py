@@ -23,6 +23,16 @@ __all__ = [
     "Ok",
     "Ping",
     "Pong",
+    "PresenceChange",
+    "PresenceJoin",
+    "PresenceLeave",
+    "PresenceMember",
+    "PresenceObserve",
+    "PresenceRequest",
+    "PresenceRevoked",
+    "PresenceSnapshot",
+    "PresenceUnobserve",
+    "PresenceUpdate",
     "Publish",
     "Revoked",
     "ServerFrame",
@@ -127,6 +137,48 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class PresenceJoin:
+    """Be a member of a channel with this state, and observe."""
+
+    id: int
+    channel: str
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceUpdate:
+    """Replace the own state."""
+
+    id: int
+    channel: str
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceLeave:
+    """Be a member no longer."""
+
+    id: int
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceObserve:
+    """Hear who the members of a channel are."""
+
+    id: int
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceUnobserve:
+    """Hear nothing more, and be a member no longer."""
+
+    id: int
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Asks for a pong. Both ends may send it."""
 
@@ -148,7 +200,9 @@ class UnknownFrame:
     id: int | None = None
 
 
-ClientFrame: TypeAlias = Hello | Auth | Subscribe | Unsubscribe | Publish | Ping | Pong | UnknownFrame
+PresenceRequest: TypeAlias = PresenceJoin | PresenceUpdate | PresenceLeave | PresenceObserve | PresenceUnobserve
+
+ClientFrame: TypeAlias = PresenceRequest | Hello | Auth | Subscribe | Unsubscribe | Publish | Ping | Pong | UnknownFrame
 
 
 # -- frames from the server ------------------------------------------------------------------------------------------
@@ -231,6 +285,43 @@ class ErrorFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class PresenceMember:
+    """One connection among the members of a channel."""
+
+    connection: str
+    user: str
+    state: dict[str, Any]
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceSnapshot:
+    """The answer to a join or observe: all members."""
+
+    id: int
+    channel: str
+    members: tuple[PresenceMember, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceChange:
+    """Members that joined or changed, and connections that left."""
+
+    channel: str
+    members: tuple[PresenceMember, ...]
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceRevoked:
+    """The server ended a membership and an observation."""
+
+    channel: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Revoked:
     """The server ended a subscription."""
 
@@ -240,5 +331,18 @@ class Revoked:
 
 
 ServerFrame: TypeAlias = (
-    Welcome | AuthRequest | Subscription | Ok | ErrorFrame | Message | Gap | Revoked | Ping | Pong | UnknownFrame
+    Welcome
+    | AuthRequest
+    | Subscription
+    | Ok
+    | ErrorFrame
+    | Message
+    | Gap
+    | Revoked
+    | Ping
+    | Pong
+    | UnknownFrame
+    | PresenceSnapshot
+    | PresenceChange
+    | PresenceRevoked
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol, cast
 
@@ -21,6 +21,8 @@ from tanstack_realtime import (
     Inbound,
     LinkSink,
     Position,
+    PresenceEntry,
+    PresenceSink,
     PublishError,
     RealtimeError,
     SubscribeAck,
@@ -42,6 +44,15 @@ from ._frames import (
     Ok,
     Ping,
     Pong,
+    PresenceChange,
+    PresenceJoin,
+    PresenceLeave,
+    PresenceMember,
+    PresenceObserve,
+    PresenceRevoked,
+    PresenceSnapshot,
+    PresenceUnobserve,
+    PresenceUpdate,
     Publish,
     Revoked,
     ServerFrame,
@@ -106,6 +117,7 @@ class NodeLink:
         self._welcomed: asyncio.Future[Welcome] = loop.create_future()
         self._welcome: Welcome | None = None
         self._epochs: dict[str, str] = {}
+        self._rooms: dict[str, PresenceSink] = {}
         self._ended: CloseReason | None = None
         self._heard = loop.time()
         self._watchdog: asyncio.TimerHandle | None = None
@@ -152,12 +164,44 @@ class NodeLink:
 
     async def publish(self, channel: str, data: JSON, /) -> None:
         """Publish and wait until the server has accepted it."""
-        answer = await self._request(lambda number: Publish(number, channel, data))
+        await self._told("a message", channel, lambda number: Publish(number, channel, data))
+
+    # -- PresenceLink ------------------------------------------------------------------------------------------------
+
+    async def observe_presence(self, channel: str, sink: PresenceSink, /) -> None:
+        """Hear who the members are."""
+        self._rooms[channel] = sink
+        await self._told("presence", channel, lambda number: PresenceObserve(number, channel))
+
+    async def join_presence(self, channel: str, state: Mapping[str, Any], sink: PresenceSink, /) -> None:
+        """Be a member, and hear who the others are."""
+        self._rooms[channel] = sink
+        await self._told("presence", channel, lambda number: PresenceJoin(number, channel, dict(state)))
+
+    async def update_presence(self, channel: str, state: Mapping[str, Any], clock: int, /) -> None:
+        """Replace the own state. The server keeps the order, so the clock is not needed."""
+        await self._told("presence", channel, lambda number: PresenceUpdate(number, channel, dict(state)))
+
+    async def leave_presence(self, channel: str, /) -> None:
+        """Be a member no longer."""
+        await self._told("presence", channel, lambda number: PresenceLeave(number, channel))
+
+    async def unobserve_presence(self, channel: str, /) -> None:
+        """Hear nothing more."""
+        self._rooms.pop(channel, None)
+        try:
+            await self._request(lambda number: PresenceUnobserve(number, channel))
+        except ConnectionLostError:
+            return
+
+    async def _told(self, what: str, channel: str, build: Callable[[int], ClientFrame]) -> None:
+        """Make a request whose answer says only whether it was done."""
+        answer = await self._request(build)
         if not isinstance(answer, ErrorFrame):
             return
         kind = ChannelDeniedError if answer.code in _DENIALS else PublishError
         raise kind(
-            f"the server refused a message on {channel!r}: {answer.reason} ({answer.code})",
+            f"the server refused {what} on {channel!r}: {answer.reason} ({answer.code})",
             channel=channel,
             code=answer.code,
             reason=answer.reason,
@@ -216,6 +260,19 @@ class NodeLink:
             case Gap(channel, reason, missed):
                 if channel in self._epochs:
                     self._sink.gap(channel, f"the server dropped {missed} message(s): {reason}")
+            case PresenceSnapshot(channel=channel, members=members):
+                room = self._rooms.get(channel)
+                if room is not None:
+                    room.snapshot([_entry(member) for member in members])
+                self._answer(frame)
+            case PresenceChange(channel, members, left):
+                room = self._rooms.get(channel)
+                if room is not None:
+                    room.changed([_entry(member) for member in members], left)
+            case PresenceRevoked(channel, code, reason):
+                room = self._rooms.pop(channel, None)
+                if room is not None:
+                    room.revoked(code, reason)
             case Subscription() | Ok() | ErrorFrame() | Pong():
                 self._answer(frame)
             case Revoked(channel, code, reason):
@@ -232,7 +289,7 @@ class NodeLink:
             case _:
                 pass  # a newer server's frame
 
-    def _answer(self, frame: Subscription | Ok | ErrorFrame | Pong) -> None:
+    def _answer(self, frame: Subscription | Ok | ErrorFrame | Pong | PresenceSnapshot) -> None:
         if isinstance(frame, Subscription):
             self._epochs[frame.channel] = frame.epoch
         waiting = self._pending.pop(frame.id, None) if frame.id is not None else None
@@ -325,3 +382,7 @@ class NodeLink:
     @staticmethod
     def _inbound(message: Message, epoch: str) -> Inbound:
         return Inbound(message.data, Position(epoch, message.offset), message.own, message.user, message.superseded)
+
+
+def _entry(member: PresenceMember) -> PresenceEntry:
+    return PresenceEntry(member.connection, member.user or None, member.state, stalled=member.stalled)

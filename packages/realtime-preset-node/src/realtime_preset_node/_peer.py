@@ -15,13 +15,14 @@ from tanstack_realtime.server import ServerContext
 
 from ._frames import CloseCode
 from ._packet import join_packets
-from ._session import AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome, Session
+from ._session import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome, Session
 from ._settings import SessionSettings
 from ._slow import LagQueue
 
 if TYPE_CHECKING:
     from ._hub import Hub, Lane
     from ._packet import Packet
+    from ._presence import Rooms
     from ._registry import Registry
     from ._sink import Sink
     from ._slow import Droppable
@@ -40,6 +41,7 @@ class PeerFactory:
     Attributes:
         context: the gate, and where failures go.
         hub: where channels live.
+        rooms: who is where.
         settings: times and bounds of a session.
         registry: the connections.
         max_backlog: bytes that may wait for one reader; above it the connection is closed.
@@ -48,6 +50,7 @@ class PeerFactory:
 
     context: ServerContext
     hub: Hub
+    rooms: Rooms
     settings: SessionSettings
     registry: Registry
     max_backlog: int
@@ -95,6 +98,7 @@ class Peer:
         self.session = Session(
             connection_id=shared.new_id(),
             hub=shared.hub,
+            rooms=shared.rooms,
             outbox=self,
             settings=shared.settings,
             observer=shared.context.observer,
@@ -201,6 +205,7 @@ class Peer:
         self._finished = True
         # Out of the hub before the close frame: a closed connection must not count as a subscriber.
         self._shared.hub.remove(self, self._loop.time())
+        self._shared.rooms.remove(self)
         self._room.set()
         if self._timer is not None:
             self._timer.cancel()
@@ -253,6 +258,9 @@ class Peer:
                 case AdmitSubscribe(user_id, wire):
                     channel = gate.parse(wire)
                     return channel, await gate.admit(user_id, channel, "subscribe")
+                case AdmitPresence(user_id, wire):
+                    channel = gate.parse(wire)
+                    return channel, await gate.admit(user_id, channel, "presence")
                 case AdmitPublish(user_id, wire, data):
                     return await gate.admit_publish(user_id, wire, data)
         except RealtimeError as error:

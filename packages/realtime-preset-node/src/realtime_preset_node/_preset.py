@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from tanstack_realtime import Capabilities, RealtimeTransport
+from tanstack_realtime import Capabilities, PresenceCapabilities, RealtimeTransport
 
 from ._settings import ConnectionLimits, HistoryLimits, SessionSettings
 from ._slow import SlowReader
@@ -73,7 +73,10 @@ class NodePreset:
             ordering=True,
             echo=True,
             publish_over_link=True,
-            native_presence=False,
+            native_presence=True,
+            presence=PresenceCapabilities(
+                ghost_timeout=self.heartbeat + self.timeout, max_state_bytes=SessionSettings().max_presence_bytes
+            ),
             max_message_bytes=65_536,
             revocation_delay=0.0,
         )

@@ -26,6 +26,15 @@ from ._frames import (
     Ok,
     Ping,
     Pong,
+    PresenceChange,
+    PresenceJoin,
+    PresenceLeave,
+    PresenceMember,
+    PresenceObserve,
+    PresenceRevoked,
+    PresenceSnapshot,
+    PresenceUnobserve,
+    PresenceUpdate,
     Publish,
     Revoked,
     ServerFrame,
@@ -48,6 +57,10 @@ __all__ = [
     "parse_server_frame",
     "ping_frame",
     "pong_frame",
+    "presence_change_frame",
+    "presence_frame",
+    "presence_member",
+    "presence_revoked_frame",
     "revoked_frame",
     "subscription_frame",
     "superseding",
@@ -107,11 +120,14 @@ class _Members:
             raise self.fail(f"{name!r} must be an array")
         return value
 
-    def nested(self, name: str) -> _Members:
+    def mapping(self, name: str) -> dict[str, Any]:
         value = self.raw(name)
         if not isinstance(value, dict):
             raise self.fail(f"{name!r} must be an object")
-        inner = _Members(cast("dict[str, Any]", value))
+        return cast("dict[str, Any]", value)
+
+    def nested(self, name: str) -> _Members:
+        inner = _Members(self.mapping(name))
         inner.id = self.id
         return inner
 
@@ -157,6 +173,24 @@ def _subscription(m: _Members) -> Subscription:
     return Subscription(m.integer("id"), channel, m.text("epoch"), m.integer("offset"), recovered, tuple(missed))
 
 
+def _presence_members(m: _Members) -> tuple[PresenceMember, ...]:
+    found: list[PresenceMember] = []
+    for item in m.array("members") if m.has("members") else []:
+        if not isinstance(item, dict):
+            raise m.fail("'members' must be an array of objects")
+        member = _Members(cast("dict[str, Any]", item))
+        stalled = member.has("stalled") and member.flag("stalled")
+        found.append(PresenceMember(member.text("connection"), member.text("user"), member.mapping("state"), stalled))
+    return tuple(found)
+
+
+def _presence_change(m: _Members) -> PresenceChange:
+    left = m.array("left") if m.has("left") else []
+    if not all(isinstance(name, str) for name in left):
+        raise m.fail("'left' must be an array of strings")
+    return PresenceChange(m.text("channel"), _presence_members(m), tuple(left))
+
+
 _CLIENT_FRAMES: Final[Mapping[str, Callable[[_Members], ClientFrame]]] = {
     "hello": _hello,
     "auth": lambda m: Auth(m.integer("id"), m.text("token") if m.has("token") else None),
@@ -165,6 +199,11 @@ _CLIENT_FRAMES: Final[Mapping[str, Callable[[_Members], ClientFrame]]] = {
     "publish": lambda m: Publish(m.integer("id"), m.text("channel"), m.raw("data")),
     "ping": lambda m: Ping(m.integer("id") if m.has("id") else None),
     "pong": lambda m: Pong(m.integer("id") if m.has("id") else None),
+    "presence.join": lambda m: PresenceJoin(m.integer("id"), m.text("channel"), m.mapping("state")),
+    "presence.update": lambda m: PresenceUpdate(m.integer("id"), m.text("channel"), m.mapping("state")),
+    "presence.leave": lambda m: PresenceLeave(m.integer("id"), m.text("channel")),
+    "presence.observe": lambda m: PresenceObserve(m.integer("id"), m.text("channel")),
+    "presence.unobserve": lambda m: PresenceUnobserve(m.integer("id"), m.text("channel")),
 }
 
 _SERVER_FRAMES: Final[Mapping[str, Callable[[_Members], ServerFrame]]] = {
@@ -193,6 +232,9 @@ _SERVER_FRAMES: Final[Mapping[str, Callable[[_Members], ServerFrame]]] = {
     "revoked": lambda m: Revoked(m.text("channel"), m.text("code"), m.text("reason")),
     "ping": lambda m: Ping(m.integer("id") if m.has("id") else None),
     "pong": lambda m: Pong(m.integer("id") if m.has("id") else None),
+    "presence": lambda m: PresenceSnapshot(m.integer("id"), m.text("channel"), _presence_members(m)),
+    "presence.change": _presence_change,
+    "presence.revoked": lambda m: PresenceRevoked(m.text("channel"), m.text("code"), m.text("reason")),
 }
 
 
@@ -257,6 +299,16 @@ def client_frame(frame: ClientFrame) -> str:
             wire = {"type": "unsubscribe", "id": identifier, "channel": channel}
         case Publish(identifier, channel, data):
             wire = {"type": "publish", "id": identifier, "channel": channel, "data": data}
+        case PresenceJoin(identifier, channel, state):
+            wire = {"type": "presence.join", "id": identifier, "channel": channel, "state": state}
+        case PresenceUpdate(identifier, channel, state):
+            wire = {"type": "presence.update", "id": identifier, "channel": channel, "state": state}
+        case PresenceLeave(identifier, channel):
+            wire = {"type": "presence.leave", "id": identifier, "channel": channel}
+        case PresenceObserve(identifier, channel):
+            wire = {"type": "presence.observe", "id": identifier, "channel": channel}
+        case PresenceUnobserve(identifier, channel):
+            wire = {"type": "presence.unobserve", "id": identifier, "channel": channel}
         case Ping(identifier):
             return ping_frame(identifier)
         case Pong(identifier):
@@ -321,6 +373,30 @@ def subscription_frame(
         tail += f',"missed":[{",".join(f"{{{body}}}" for body in missed)}]'
     head = f'"type":"subscribed","id":{identifier},"channel":"{channel}","epoch":{json.dumps(epoch)},"offset":{offset}'
     return f"{{{head}{tail}}}"
+
+
+def presence_member(connection_id: str, user_id: str, state: str, *, stalled: bool) -> str:
+    """Write one member; `state` is JSON already."""
+    mark = ',"stalled":true' if stalled else ""
+    return f'{{"connection":{json.dumps(connection_id)},"user":{json.dumps(user_id)},"state":{state}{mark}}}'
+
+
+def presence_frame(identifier: int, channel: str, members: Sequence[str]) -> str:
+    """Write the answer to a presence join or observe."""
+    return f'{{"type":"presence","id":{identifier},"channel":"{channel}","members":[{",".join(members)}]}}'
+
+
+def presence_change_frame(channel: str, members: Sequence[str], left: Sequence[str]) -> str:
+    """Write who joined, changed and left."""
+    joined = f',"members":[{",".join(members)}]' if members else ""
+    gone = f',"left":{json.dumps(left, separators=(",", ":"))}' if left else ""
+    return f'{{"type":"presence.change","channel":"{channel}"{joined}{gone}}}'
+
+
+def presence_revoked_frame(channel: str, code: str, reason: str) -> str:
+    """Write that presence on a channel has ended."""
+    wire = {"type": "presence.revoked", "channel": channel, "code": code, "reason": reason}
+    return json.dumps(wire, separators=(",", ":"))
 
 
 def ok_frame(identifier: int) -> str:

@@ -19,6 +19,7 @@ from ._frames import SEPARATOR, CloseCode
 from ._hub import Hub, HubStatistics
 from ._local import LocalTransport
 from ._peer import Peer, PeerFactory
+from ._presence import FLUSH, Rooms
 from ._registry import Registry
 from ._settings import HistoryLimits, SessionSettings
 from ._sink import AsgiSink, ServedSink
@@ -81,10 +82,12 @@ class NodeServer:
             slow_readers=SlowReaders(slow_readers, context.report),
             observer=context.observer,
         )
+        self._rooms = Rooms(defer=lambda flush: asyncio.get_running_loop().call_later(FLUSH, flush))
         self._registry = Registry(settings.limits)
         self._shared = PeerFactory(
             context=context,
             hub=self._hub,
+            rooms=self._rooms,
             settings=settings,
             registry=self._registry,
             max_backlog=max_backlog,

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 from tanstack_realtime import AuthenticationError, Channel, ChannelDeniedError, RealtimeError
+from tanstack_realtime._json import encode_json
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 
 from ._frames import (
@@ -37,6 +38,12 @@ from ._frames import (
     Hello,
     Ping,
     Pong,
+    PresenceJoin,
+    PresenceLeave,
+    PresenceObserve,
+    PresenceRequest,
+    PresenceUnobserve,
+    PresenceUpdate,
     Publish,
     Subscribe,
     UnknownFrame,
@@ -45,6 +52,7 @@ from ._frames import (
 )
 from ._hub import Hub, Subscriber
 from ._packet import Packet
+from ._presence import Attendee, Rooms
 from ._protocol import (
     auth_request_frame,
     error_frame,
@@ -52,6 +60,8 @@ from ._protocol import (
     parse_client_frame,
     ping_frame,
     pong_frame,
+    presence_frame,
+    presence_revoked_frame,
     revoked_frame,
     subscription_frame,
     welcome_frame,
@@ -60,6 +70,7 @@ from ._rate import TokenBucket
 from ._settings import SessionSettings
 
 __all__ = [
+    "AdmitPresence",
     "AdmitPublish",
     "AdmitSubscribe",
     "Authenticate",
@@ -102,7 +113,15 @@ class AdmitPublish:
     data: Any
 
 
-Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPublish
+@dataclass(frozen=True, slots=True)
+class AdmitPresence:
+    """Ask whether the user may take part in presence. Outcome: the channel and its permissions, or an error."""
+
+    user_id: str
+    channel: str
+
+
+Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPublish | AdmitPresence
 Outcome: TypeAlias = tuple[str, float | None] | tuple[Channel, Permissions] | Publication | RealtimeError
 
 
@@ -122,6 +141,8 @@ _NEXT: Final = {
 
 _RECHECKS: Final = 10
 _NEVER: Final = float("inf")
+_PRESENCE: Final = "presence "
+"""Before a channel in the names of grants: what a presence grant is kept under. No channel has a space."""
 
 
 @dataclass(slots=True)
@@ -150,11 +171,20 @@ class _Outbox(Subscriber, Protocol):
 
 
 _Waiting: TypeAlias = (
-    Hello | Auth | Subscribe | Unsubscribe | Publish | UnknownFrame | BadFrameError | _Recheck | _TooFast
+    Hello
+    | Auth
+    | Subscribe
+    | Unsubscribe
+    | Publish
+    | PresenceRequest
+    | UnknownFrame
+    | BadFrameError
+    | _Recheck
+    | _TooFast
 )
 
 
-_ALWAYS: Final = (Hello, Auth, Unsubscribe, Ping, Pong)
+_ALWAYS: Final = (Hello, Auth, Unsubscribe, PresenceLeave, PresenceUnobserve, Ping, Pong)
 """What is never refused for coming too fast: it keeps the connection in order, or frees something."""
 
 
@@ -164,6 +194,7 @@ class Session:
     Args:
         connection_id: unique among the server's connections.
         hub: where channels live.
+        rooms: who is where.
         outbox: takes every frame for this client. It is the hub's subscriber too, so that replies and messages keep
             their order.
         settings: times and bounds.
@@ -177,6 +208,7 @@ class Session:
         *,
         connection_id: str,
         hub: Hub,
+        rooms: Rooms,
         outbox: _Outbox,
         settings: SessionSettings,
         observer: ServerObserver,
@@ -187,6 +219,9 @@ class Session:
         self.user_id: str | None = None
         self.closing: Closing | None = None
         self._hub = hub
+        self._rooms = rooms
+        self._client_id = ""
+        self._stalled = False
         self._outbox = outbox
         self._settings = settings
         self._observer = observer
@@ -198,7 +233,7 @@ class Session:
         self._pinged = False
         self._inbox: deque[tuple[_Waiting, int]] = deque()
         self._inbox_size = 0
-        self._running: Hello | Auth | Subscribe | Publish | _Recheck | None = None
+        self._running: Hello | Auth | Subscribe | Publish | PresenceJoin | PresenceObserve | _Recheck | None = None
         self._stale = False
         """Whether access was revoked while the running operation was asked: its answer may be older than that."""
         self._leases: dict[str, _Lease] = {}
@@ -217,6 +252,8 @@ class Session:
             return
         self._heard = now
         self._pinged = False
+        if self._stalled:
+            self._stall(False)
         frame: ClientFrame | BadFrameError | _TooFast = self._parse(text)
         wait = self._bucket.take(now)
         if self._bucket.debt > self._settings.limits.burst:
@@ -263,6 +300,7 @@ class Session:
             return
         match request, outcome:
             case Hello(), (str() as user_id, float() | int() | None as expires_in):
+                self._client_id = request.client
                 self._open(user_id, expires_in, now)
             case Hello(), RealtimeError():
                 self._refuse_identity(outcome)
@@ -277,6 +315,11 @@ class Session:
                 self._drop(request.channel, now)
             case Subscribe(), (Channel(), Permissions() as permissions):
                 self._subscribe(request, permissions, now)
+            case ((PresenceJoin() | PresenceObserve()), RealtimeError()):
+                self._send(error_frame(request.id, outcome))
+                self._drop(_PRESENCE + request.channel, now)
+            case ((PresenceJoin() | PresenceObserve()), (Channel(), Permissions() as permissions)):
+                self._enter(request, permissions, now)
             case _Recheck(), _:
                 self._rechecked(request.channel, outcome, now)
             case Publish(), Publication():
@@ -304,6 +347,8 @@ class Session:
         if now >= self._heard + settings.heartbeat and not self._pinged:
             self._pinged = True
             self._send(ping_frame())
+        if not self._stalled and now >= self._heard + settings.heartbeat + settings.timeout / 2:
+            self._stall(True)
         if now >= self._expires:
             self.close(CloseCode.EXPIRED, "the identity has expired and no new token came")
             return
@@ -329,9 +374,10 @@ class Session:
             return
         if channel is None:
             self.close(CloseCode.UNAUTHENTICATED, "access was revoked")
-        elif self._has(channel):
-            self._drop(channel, now)
-            self._send(revoked_frame(channel, "revoked", "access was revoked"))
+            return
+        for grant in (channel, _PRESENCE + channel):
+            if self._has(grant):
+                self._take_back(grant, "revoked", "access was revoked", now)
 
     def close(self, code: int, reason: str) -> None:
         """Ask the shell to close the connection. The first reason stays."""
@@ -346,6 +392,7 @@ class Session:
         self._inbox.clear()
         self._leases.clear()
         self._hub.remove(self._outbox, now)
+        self._rooms.remove(self._outbox)
         if was_open:
             self._observer.disconnected(self.connection_id, self.user_id or "", code)
 
@@ -364,7 +411,8 @@ class Session:
         settings = self._settings
         if self._state is _State.NEW:
             return self._started + settings.hello_timeout
-        quiet = self._heard + settings.heartbeat + (settings.timeout if self._pinged else 0.0)
+        waited = settings.timeout if self._stalled else settings.timeout / 2
+        quiet = self._heard + settings.heartbeat + (waited if self._pinged else 0.0)
         return min(quiet, self._ask, self._expires, self._lease_due)
 
     # -- how ---------------------------------------------------------------------------------------------------------
@@ -403,10 +451,7 @@ class Session:
                 self._running = frame
                 return Authenticate(frame.token)
             case Subscribe():
-                limit = self._settings.limits.subscriptions
-                if self._hub.subscriptions(self._outbox) >= limit and not self._has(frame.channel):
-                    reason = f"a connection may have {limit} subscriptions"
-                    self._refuse(frame.id, "too_many_subscriptions", reason)
+                if self._is_full(frame.id, frame.channel):
                     return None
                 self._running = frame
                 return AdmitSubscribe(user_id, frame.channel)
@@ -418,7 +463,26 @@ class Session:
             case _Recheck():
                 if frame.channel in self._leases:
                     self._running = frame
+                    if frame.channel.startswith(_PRESENCE):
+                        return AdmitPresence(user_id, frame.channel.removeprefix(_PRESENCE))
                     return AdmitSubscribe(user_id, frame.channel)
+            case PresenceJoin() | PresenceObserve():
+                too_large = isinstance(frame, PresenceJoin) and self._is_too_large(frame)
+                if not too_large and not self._is_full(frame.id, _PRESENCE + frame.channel):
+                    self._running = frame
+                    return AdmitPresence(user_id, frame.channel)
+            case PresenceUpdate():
+                if not self._is_too_large(frame):
+                    if self._rooms.update(self._outbox, frame.channel, encode_json(frame.state)):
+                        self._send(ok_frame(frame.id))
+                    else:
+                        self._refuse(frame.id, "not_joined", "this connection is no member here; join first")
+            case PresenceLeave():
+                self._rooms.leave(self._outbox, frame.channel)
+                self._send(ok_frame(frame.id))
+            case PresenceUnobserve():
+                self._drop(_PRESENCE + frame.channel, self._heard)
+                self._send(ok_frame(frame.id))
             case Publish():
                 self._running = frame
                 return AdmitPublish(user_id, frame.channel, frame.data)
@@ -505,15 +569,58 @@ class Session:
                 lease.expires = now + self._settings.recheck
                 self._lease_due = min(self._lease_due, lease.expires)
             case RealtimeError():
-                self._drop(channel, now)
-                self._send(revoked_frame(channel, outcome.code, outcome.reason))
+                self._take_back(channel, outcome.code, outcome.reason, now)
             case _:
                 raise AssertionError(f"{outcome!r} is no outcome of a subscribe")
 
-    def _has(self, channel: str) -> bool:
-        return self._hub.is_subscribed(self._outbox, channel)
+    # -- presence ----------------------------------------------------------------------------------------------------
 
-    def _drop(self, channel: str, now: float) -> None:
-        self._leases.pop(channel, None)
-        self._hub.unsubscribe(self._outbox, channel, now)
-        self._outbox.forget(channel)
+    def _enter(self, request: PresenceJoin | PresenceObserve, permissions: Permissions, now: float) -> None:
+        channel = request.channel
+        if isinstance(request, PresenceJoin):
+            who = Attendee(self.connection_id, self.user_id or "", self._client_id)
+            members = self._rooms.join(self._outbox, channel, who, encode_json(request.state))
+        else:
+            members = self._rooms.observe(self._outbox, channel)
+        self._grant(_PRESENCE + channel, permissions, now)
+        self._send(presence_frame(request.id, channel, members))
+
+    def _is_too_large(self, frame: PresenceJoin | PresenceUpdate) -> bool:
+        limit = self._settings.max_presence_bytes
+        if len(encode_json(frame.state).encode()) <= limit:
+            return False
+        self._refuse(frame.id, "too_large", f"a presence state has at most {limit} bytes")
+        return True
+
+    def _stall(self, stalled: bool) -> None:
+        self._stalled = stalled
+        self._rooms.stall(self._outbox, stalled=stalled)
+
+    # -- grants ------------------------------------------------------------------------------------------------------
+
+    def _is_full(self, identifier: int, grant: str) -> bool:
+        limit = self._settings.limits.subscriptions
+        used = self._hub.subscriptions(self._outbox) + self._rooms.count(self._outbox)
+        if used < limit or self._has(grant):
+            return False
+        self._refuse(identifier, "too_many_subscriptions", f"a connection may have {limit} subscriptions")
+        return True
+
+    def _has(self, grant: str) -> bool:
+        if grant.startswith(_PRESENCE):
+            return self._rooms.is_guest(self._outbox, grant.removeprefix(_PRESENCE))
+        return self._hub.is_subscribed(self._outbox, grant)
+
+    def _take_back(self, grant: str, code: str, reason: str, now: float) -> None:
+        self._drop(grant, now)
+        if grant.startswith(_PRESENCE):
+            self._send(presence_revoked_frame(grant.removeprefix(_PRESENCE), code, reason))
+        else:
+            self._send(revoked_frame(grant, code, reason))
+
+    def _drop(self, grant: str, now: float) -> None:
+        self._leases.pop(grant, None)
+        if grant.startswith(_PRESENCE):
+            self._rooms.unobserve(self._outbox, grant.removeprefix(_PRESENCE))
+        else:
+            self._hub.unsubscribe(self._outbox, grant, now)

@@ -60,6 +60,7 @@ class SessionSettings:
     Attributes:
         preset: name of the preset, for the welcome.
         max_message_bytes: largest payload, as UTF-8 JSON.
+        max_presence_bytes: largest state of a member, likewise.
         hello_timeout: seconds for the first frame.
         heartbeat: seconds without a frame from the client after which the server pings.
         timeout: seconds that the client has to answer; then the connection counts as dead.
@@ -75,6 +76,7 @@ class SessionSettings:
 
     preset: str = "node"
     max_message_bytes: int = 65_536
+    max_presence_bytes: int = 4096
     hello_timeout: float = 10.0
     heartbeat: float = 25.0
     timeout: float = 10.0

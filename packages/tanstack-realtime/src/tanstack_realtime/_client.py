@@ -271,14 +271,7 @@ class RealtimeClient:
             ClosedError: the client was closed.
         """
         self._require_open()
-        presence = Presence(self._presence, scope)
-        if initial is not None:
-            try:
-                presence.join(initial)
-            except BaseException:
-                presence.close()
-                raise
-        return presence
+        return Presence(self._presence, scope, initial)
 
     async def publish(self, channel: ChannelLike, data: JSON, /) -> None:
         """Publish over the connection, and wait until the server has accepted it.

@@ -157,7 +157,7 @@ class Presence(Generic[S]):
         scope: the room.
     """
 
-    def __init__(self, hub: PresenceHub, scope: PresenceScope[S]) -> None:
+    def __init__(self, hub: PresenceHub, scope: PresenceScope[S], initial: S | None) -> None:
         self.scope: Final = scope
         self._hub = hub
         self._closed = False
@@ -165,7 +165,7 @@ class Presence(Generic[S]):
         self._view: PresenceView[S] | None = None
         self._callbacks: dict[object, Callable[[], object]] = {}
         self._waiters: set[asyncio.Future[None]] = set()
-        self._room = hub.open(scope.channel.raw, self)
+        self._room = hub.open(scope.channel.raw, self, None if initial is None else self._plain(initial))
 
     def __repr__(self) -> str:
         return f"<Presence {self.scope.channel.raw} {self._room.machine.status}, {len(self.others)} others>"
@@ -243,8 +243,7 @@ class Presence(Generic[S]):
             ClosedError: it was closed.
         """
         self._require_open()
-        _rows.check(state, self.scope.schema)
-        self._hub.join(self._room, self, _rows.to_plain(state))
+        self._hub.join(self._room, self, self._plain(state))
 
     def update(self, change: Callable[[S], S] | None = None, /, **fields: Any) -> None:
         """Change the own state; what is not named stays. Call it as often as you like: the last value counts.
@@ -269,8 +268,7 @@ class Presence(Generic[S]):
             )
         _rows.check_fields(fields, state, self.scope.schema)
         changed = _rows.replace(state if change is None else change(state), fields)
-        _rows.check(changed, self.scope.schema)
-        self._hub.update(self._room, _rows.to_plain(changed))
+        self._hub.update(self._room, self._plain(changed))
 
     def leave(self) -> None:
         """Be a member no longer, and go on seeing the others. Without a join it does nothing."""
@@ -288,6 +286,7 @@ class Presence(Generic[S]):
             self._hub.close(self._room, self)
             self._closed = True
             self._callbacks.clear()
+            self.outdate()
             self.room_changed()
 
     def __enter__(self) -> Self:
@@ -298,9 +297,12 @@ class Presence(Generic[S]):
 
     # -- called by the hub ---------------------------------------------------------------------------------------------
 
-    def room_changed(self) -> None:
-        """Something is other than before."""
+    def outdate(self) -> None:
+        """The picture is not true any more."""
         self._view = None
+
+    def room_changed(self) -> None:
+        """Tell everybody who looks at it."""
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -316,6 +318,10 @@ class Presence(Generic[S]):
     def _require_open(self) -> None:
         if self._closed:
             raise ClosedError(f"the presence on {self.scope.channel.raw!r} was closed", channel=self.scope.channel.raw)
+
+    def _plain(self, state: S) -> Mapping[str, Any]:
+        _rows.check(state, self.scope.schema)
+        return _rows.to_plain(state)
 
     def _own(self) -> S | None:
         state = self._room.machine.state

@@ -38,8 +38,11 @@ INTERVAL: Final = 0.05
 class PresenceListener(Protocol):
     """Somebody who shows a room."""
 
+    def outdate(self) -> None:
+        """The members, the own state or the status are other than before. Called at once."""
+
     def room_changed(self) -> None:
-        """The members, the own state or the status are other than before."""
+        """So they are; called in the loop's next turn."""
 
 
 class PresenceRoom:
@@ -115,14 +118,16 @@ class PresenceHub:
 
     # -- the application -----------------------------------------------------------------------------------------------
 
-    def open(self, channel: str, listener: PresenceListener) -> PresenceRoom:
-        """Show a room to `listener`."""
-        room = self.rooms.get(channel)
-        if room is None:
-            machine = PresenceMachine(channel, interval=INTERVAL, random=self._random)
-            room = self.rooms[channel] = PresenceRoom(channel, machine)
-            self._link_up(room, retry_denied=False)
+    def open(self, channel: str, listener: PresenceListener, state: Mapping[str, Any] | None) -> PresenceRoom:
+        """Show a room to `listener`, and with a state be a member of it."""
+        known = self.rooms.get(channel)
+        room = known or PresenceRoom(channel, PresenceMachine(channel, interval=INTERVAL, random=self._random))
         room.listeners[listener] = None
+        if known is None:
+            self.rooms[channel] = room
+            self._link_up(room, retry_denied=False)
+        if state is not None:
+            self.join(room, listener, state)
         self.take(room, room.machine.observed())
         return room
 
@@ -228,6 +233,8 @@ class PresenceHub:
             self._changed()
 
     def _show(self, room: PresenceRoom) -> None:
+        for listener in room.listeners:
+            listener.outdate()
         self._dirty[room] = None
         if self._delivery is None:
             self._delivery = asyncio.get_running_loop().call_soon(self._tell)
