@@ -50,6 +50,8 @@ class Replay:
         match channel.namespace:
             case "todos" | "chat":
                 return Permissions(subscribe=True, publish=True)
+            case "editor":
+                return Permissions(presence=True)
             case "trial" if not self.trial_is_over:
                 self.trial_is_over = True
                 return Permissions(subscribe=True, expires_in=20)

@@ -24,7 +24,7 @@ class Permissions:
     Attributes:
         subscribe: receive the channel's messages.
         publish: publish to the channel from a client. Subscribing is not needed for it.
-        presence: appear among the channel's members.
+        presence: appear among the channel's members, and see them.
         expires_in: seconds until the grant must be asked for again, or None for as long as the connection lives.
 
     Raises:
