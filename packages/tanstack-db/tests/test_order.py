@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left as bisect_left_of_library
+from random import Random
 from typing import Any
 
 import pytest
@@ -176,3 +177,26 @@ def test_the_work_of_a_change_does_not_grow_with_the_rows(limit: int | None, mon
         return (looked_at + handed_on) / 200
 
     assert cost(20_000) < 2 * cost(1_000)
+
+
+@pytest.mark.parametrize("changes", [30, 400])
+def test_what_changed_behind_a_window_is_in_order_once_it_is_shown(changes: int) -> None:
+    """Few changes are put in one by one, many by sorting anew. Kills: forgetting which place a row had before the first
+    of several changes; keeping a removed row when sorting anew.
+    """
+    chance = Random(changes)
+    rows = {key: (key, "a") for key in range(200)}
+    order = Order(sort_key, limit=3)
+    order.push([(key, None, row) for key, row in rows.items()])
+    for step in range(changes):
+        key = chance.randrange(3, 220)
+        old = rows.pop(key, None)
+        new = None if old is not None and chance.random() < 0.3 else (chance.randrange(3, 500), f"{step}")
+        if new is not None:
+            rows[key] = new
+        assert order.push([(key, old, new)]) == ()
+    order.move(limit=None, offset=0)
+    order.push(())
+    assert list(order.row_keys()) == sorted(rows, key=lambda key: sort_key(key, rows[key]))
+    assert all(order.index(key) == place for place, key in enumerate(order.row_keys()))
+    assert dict(zip(order.row_keys(), order.rows(), strict=True)) == rows

@@ -46,6 +46,8 @@ class Order:
         """Take the deltas of one batch; see `Stage.push`. After `move` it may be called without deltas."""
         steps = self._index.push(deltas) if deltas else ()
         if not self._is_window and self._target is None:
+            # Now, so that what a class of the application raises in a comparison is raised here.
+            _ = self._index.rows
             return deltas
         return self._follow(steps)
 
@@ -128,7 +130,7 @@ class Order:
         return True
 
     def _size(self) -> int:
-        following = max(0, len(self._index.rows) - self._offset)
+        following = max(0, len(self._index) - self._offset)
         return following if self._limit is None else min(self._limit, following)
 
     def _rebuild(self, before: dict[Any, Any]) -> None:

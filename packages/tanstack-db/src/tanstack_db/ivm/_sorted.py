@@ -52,8 +52,9 @@ class SortedRows:
         return chain.from_iterable(self._rows)
 
     def load(self, entries: Sequence[Entry]) -> None:
-        """Fill an empty list. Sorts once, which is much faster than inserting one by one."""
+        """Hold these rows and no others. Sorts once, which is much faster than inserting one by one."""
         ordered = sorted(entries, key=_sort_of)
+        self._sorts, self._names, self._rows, self._last, self._shared = [], [], [], [], []
         half = _SPLIT // 2
         for start in range(0, len(ordered), half):
             part = ordered[start : start + half]
@@ -171,6 +172,10 @@ class SortedRows:
         if chunk == len(self._last):
             return self._size
         return self._positions().before(chunk) + bisect_right(self._sorts[chunk], sort)
+
+    def entries(self) -> Iterator[Entry]:
+        """Iterate over the entries."""
+        return zip(*map(chain.from_iterable, (self._sorts, self._names, self._rows)), strict=True)
 
     def names(self) -> Iterator[Any]:
         """Iterate over the row keys."""
