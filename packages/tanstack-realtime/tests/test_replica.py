@@ -242,6 +242,16 @@ def test_an_update_of_a_row_that_was_deleted_asks_for_a_fetch() -> None:  # Q11
     assert screen.hear("a", put(row(1, version=2)))
 
 
+def test_an_update_of_a_row_that_was_deleted_here_asks_for_a_fetch() -> None:  # Q11
+    """Found by history 68: another's update was committed before the own delete, and its message came after it."""
+    screen = Screen("a")
+    screen.hear("a", put(row(1, version=1)))
+    screen.write(screen.replica.confirm([], [(1, "a")]).writes)
+
+    assert screen.rows == {}
+    assert screen.hear("a", put(row(1, version=2)))
+
+
 def test_a_row_that_the_database_shows_again_counts_whatever_its_version() -> None:
     screen = Screen("a")
     screen.hear("a", put(row(1, "first life", version=5)))

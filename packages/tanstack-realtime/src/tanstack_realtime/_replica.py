@@ -307,7 +307,10 @@ class Replica(Generic[T, K]):
         incomplete = False
         for key, scope in deletes:
             self._tick += 1
-            writes += self._apply(_Step(self._tick, scope, wire_key(key)), heard=False)[0]
+            entry = self._entries.get(wire_key(key))
+            # A tombstone here too: the message of an update that was committed before may still be on its way.
+            version = None if entry is None else self._codec.version(entry.row)
+            writes += self._apply(_Step(self._tick, scope, wire_key(key), version=version), heard=False)[0]
         for row in puts:
             self._tick += 1
             step = _Step(
