@@ -71,6 +71,18 @@ async def test_a_snapshot_that_nobody_has_read_keeps_its_rows(client: DbClient) 
     assert query.get() == rows(1, 2)
 
 
+@pytest.mark.parametrize("limit", [None, 2])
+async def test_an_ordered_snapshot_that_nobody_has_read_keeps_its_rows(client: DbClient, limit: int | None) -> None:
+    source = ManualSource[Row, int](rows(2, 3, 4))
+    ordered = QueryBuilder().from_(table(client, source)).order_by(lambda row: row["id"])
+    query = live_query(ordered if limit is None else ordered.limit(limit), client=client)
+    query.subscribe(lambda: None)
+    unread = query.get()
+    source.write({"id": 1})
+    assert unread == rows(2, 3, 4)[:limit]
+    assert query.get() == rows(1, 2, 3, 4)[:limit]
+
+
 async def test_equal_queries_of_one_client_are_one(client: DbClient) -> None:
     source = ManualSource[Row, int](rows(1, n=1))
     todos = table(client, source)

@@ -498,6 +498,9 @@ class LiveResult(Relation):
             self._load_more()
 
     def _push(self, pipeline: Pipeline, inputs: Sequence[Deltas]) -> None:
+        if self._plan.is_ordered:
+            # A snapshot that nobody has read yet is of the order that the pipeline keeps.
+            self._shown.freeze()
         deltas = pipeline.push(inputs)
         if not deltas and not pipeline.moved:
             return

@@ -115,6 +115,11 @@ class Shown:
         """These are the items until something changes."""
         self._items = items
 
+    def freeze(self) -> None:
+        """What the items are built from is about to change, but perhaps not the items."""
+        if self._items is None and self._rows is not None and (rows := self._rows()) is not None:
+            rows.freeze()
+
     def forget(self) -> None:
         """The items are about to change. A snapshot that somebody holds but has not read keeps the old ones."""
         if self._rows is not None and (rows := self._rows()) is not None:
