@@ -13,6 +13,7 @@ from tanstack_realtime._echo import EchoRegister
 from tanstack_realtime._envelope import RowMessage
 from tanstack_realtime._errors import ChannelDeniedError, MessageError
 from tanstack_realtime._feed import Feed
+from tanstack_realtime._observe import Observer
 from tanstack_realtime._replica import Replica, Write
 from tanstack_realtime._scope import ScopeMachine
 from tanstack_realtime._scopes import ScopeListener
@@ -45,6 +46,7 @@ class Screen:
     """A collection as the feed sees it: rows on the screen, a database behind query_fn, a channel."""
 
     acknowledgement_expected = True
+    observer = Observer()
 
     def __init__(self) -> None:
         self.rows: dict[Any, Row] = {}

@@ -9,6 +9,7 @@ Layers, each using only those below it:
 ``_driver``, ``_subscriptions``     the shells: tasks, timers, listeners; ``_supervisor`` owns the tasks
 ``_connection``, ``_channels``      the machines: events in, actions out, no I/O and no clock
 ``_presets``, ``_settings``         what carries the messages, and who says so; ``_http`` and ``_endpoint`` for requests
+``_observe``, ``_statistics``       what an observer hears, and counters
 ``_transport``                      the seam that a preset's client half implements
 ``_keys``, ``_envelope``, ``_json`` names of channels, messages, and what crosses the wire
 ``_errors``                         one tree
@@ -44,6 +45,7 @@ from ._live import LiveChannelCollection, live_channel_options
 from ._live_events import EventFold, Fold, LiveEvent, LiveGap, Remove
 from ._live_feed import LiveStatistics, LiveStatus
 from ._mutation_ref import mutation_ref
+from ._observe import Observer
 from ._options import Fetched, realtime_collection_options
 from ._presence import PresenceStatus
 from ._presence_channel import (
@@ -62,6 +64,7 @@ from ._scopes import ScopeStatus
 from ._settings import EnvVar, Settings, read_environment, resolve_preset, resolve_settings
 from ._slot import ClientSlot, client_slot
 from ._state import PresenceInfo, RealtimeState, SubscriptionInfo
+from ._statistics import ConnectionStatistics, SubscriptionStatistics
 from ._subscriptions import Listener, Subscription, SubscriptionState
 from ._text_stream import TextPart, TextState, TextStatus, read_text_part, text_stream
 from ._transport import (
@@ -96,6 +99,7 @@ __all__ = [
     "CollectionScope",
     "ConfigurationError",
     "ConnectionLostError",
+    "ConnectionStatistics",
     "EnvVar",
     "EventFold",
     "FeedStatistics",
@@ -120,6 +124,7 @@ __all__ = [
     "MemberStatus",
     "MessageError",
     "NotConnectedError",
+    "Observer",
     "OpenRequest",
     "Position",
     "Presence",
@@ -149,6 +154,7 @@ __all__ = [
     "Subscription",
     "SubscriptionInfo",
     "SubscriptionState",
+    "SubscriptionStatistics",
     "TextPart",
     "TextState",
     "TextStatus",

@@ -28,10 +28,12 @@ from ._errors import (
 from ._http import DefaultHttp, Http
 from ._keys import ChannelLike, parse_channel, serialize_key
 from ._lifecycle import Lifecycle, LifecycleEvent
+from ._observe import GuardedObserver, Observer
 from ._presence_channel import Presence, PresenceScope
 from ._presence_hub import PresenceHub
 from ._slot import client_slot
 from ._state import PresenceInfo, RealtimeState, SubscriptionInfo
+from ._statistics import ConnectionStatistics
 from ._subscriptions import Listener, Subscription, SubscriptionHub
 from ._supervisor import Supervisor
 from ._transport import JSON, Capabilities, Inbound, OpenRequest, RealtimeTransport
@@ -76,8 +78,10 @@ class RealtimeClient:
         owns_db: whether `close` closes `db` too.
         timing: the connection's times.
         random: a float in [0, 1), for jitter.
+        observer: hears what happens; see `Observer`.
 
     Attributes:
+        observer: the observer, guarded: its methods never raise.
         db: the `DbClient` whose collections use this client.
         origin: id of this instance, unique; marks what it publishes as its own.
         lifecycle: tell it that the user or the network is back.
@@ -97,8 +101,11 @@ class RealtimeClient:
         owns_db: bool = False,
         timing: Timing | None = None,
         random: Callable[[], float] = _random.random,
+        observer: Observer | None = None,
     ) -> None:
         self.db: Final = db
+        self.observer: Final[Observer] = GuardedObserver(observer or Observer(), self.report)
+        self._connects = self._losses = self._published = self._failed = 0
         self.origin: Final = uuid4().hex
         self.lifecycle: Final = Lifecycle(self._woken)
         self._transport = transport
@@ -128,6 +135,7 @@ class RealtimeClient:
             report=self.report,
             changed=self._subscriptions_changed,
             heard=self._heard,
+            observer=self.observer,
         )
         self._presence = PresenceHub(
             supervisor=self._supervisor,
@@ -228,6 +236,18 @@ class RealtimeClient:
         """Whether the connection can be used now."""
         return self._machine.phase is Phase.CONNECTED
 
+    def statistics(self) -> ConnectionStatistics:
+        """Return counters since the client was made. Cheap."""
+        return ConnectionStatistics(
+            attempts=self._machine.generation,
+            connects=self._connects,
+            losses=self._losses,
+            messages=self._hub.messages,
+            published=self._published,
+            failed=self._failed,
+            channels=len(self._store.state.subscriptions),
+        )
+
     def collection(self, collection: C, /) -> C:
         """Return this client's own instance of a collection.
 
@@ -294,7 +314,8 @@ class RealtimeClient:
         wire = serialize_key(channel)
         what = f"publish to {wire!r}"
         await self._wait_for_link(what)
-        await self._driver.request(what, lambda link: link.publish(wire, data), deadline=PUBLISH_WITHIN)
+        sending = self._driver.request(what, lambda link: link.publish(wire, data), deadline=PUBLISH_WITHIN)
+        await self._observed(wire, data, sending)
         if not self.capabilities.echo:
             self._hub.message(wire, Inbound(data, own=True, user_id=self.user_id))
 
@@ -311,7 +332,8 @@ class RealtimeClient:
             ClosedError: the client was closed.
         """
         self._require_open()
-        await self._endpoint.publish(serialize_key(channel), data)
+        wire = serialize_key(channel)
+        await self._observed(wire, data, self._endpoint.publish(wire, data))
 
     # -- for collections -----------------------------------------------------------------------------------------------
 
@@ -401,6 +423,18 @@ class RealtimeClient:
                 f"{what}: no connection within {WAIT_FOR_CONNECTION:g} s ({why}); nothing was sent", reason=why
             ) from error
 
+    async def _observed(self, channel: str, data: JSON, sending: Awaitable[None]) -> None:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            await sending
+        except Exception as error:
+            self._failed += 1
+            self.observer.published(channel, data, clock() - started, error)
+            raise
+        self._published += 1
+        self.observer.published(channel, data, clock() - started, None)
+
     async def _token(self) -> str | None:
         if self._get_token is None:
             return None
@@ -462,6 +496,7 @@ class RealtimeClient:
                 self.report(error)
 
     def _show(self, status: Emit) -> None:
+        self._observe(status)
         retry_at = None
         if status.retry_in is not None:
             retry_at = asyncio.get_running_loop().time() + status.retry_in
@@ -477,6 +512,15 @@ class RealtimeClient:
                 presence=self._presence_infos(),
             )
         )
+
+    def _observe(self, status: Emit) -> None:
+        was_connected = self._store.state.status == "connected"
+        if status.status == "connected":
+            self._connects += 1
+            self.observer.connected(self._driver.connection_id or "", self.user_id)
+        elif was_connected:
+            self._losses += status.reason is not None
+            self.observer.disconnected(status.reason)
 
     def _subscriptions_changed(self) -> None:
         # Once per turn of the loop: a reconnect changes every channel.

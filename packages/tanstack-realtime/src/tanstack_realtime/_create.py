@@ -9,6 +9,7 @@ from tanstack_db import DbClient, NoSessionError, current_client
 from ._client import GetToken, OnError, RealtimeClient
 from ._connection import Timing
 from ._http import DefaultHttp, Http
+from ._observe import Observer
 from ._presets import ClientContext, Preset, load_preset
 from ._settings import DEFAULT_PRESET, read_environment, resolve_settings
 from ._slot import client_slot
@@ -28,6 +29,7 @@ def create_realtime_client(
     on_error: OnError | None = None,
     http: Http | None = None,
     timing: Timing | None = None,
+    observer: Observer | None = None,
 ) -> RealtimeClient:
     """Create a client. It does not connect by itself: call `RealtimeClient.connect`, or use it in ``async with``.
 
@@ -43,6 +45,7 @@ def create_realtime_client(
         on_error: takes failures that no caller can be told about. Default: the `DbClient`'s `on_error`.
         http: sends HTTP requests. Default: httpx, or the browser's ``fetch``.
         timing: deadlines and delays.
+        observer: hears what happens: `Observer`, for metrics and traces.
 
     Raises:
         ConfigurationError: a setting, an environment variable or a package is missing, or cannot be used.
@@ -76,6 +79,7 @@ def create_realtime_client(
         on_error=on_error,
         owns_db=is_new,
         timing=timing,
+        observer=observer,
     )
 
 

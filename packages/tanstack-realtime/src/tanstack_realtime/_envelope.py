@@ -6,6 +6,8 @@ On the wire a message is the seed form ``{"action": "insert", "data": {...}}`` p
     {"changes": [{"action": …, "data": …, "key": …}, …], "id": "…", "origin": "…"}      a transaction of several
     {"action": "refetch", "id": "…", "origin": "…"}                                     rows changed; ask the database
 
+``traceparent`` may stand beside them: the W3C trace context of the mutation.
+
 ``id`` names the mutation, ``origin`` the client instance that made it; together they let a client recognise its own
 echo. ``key`` is the row's key as JSON; a delete needs nothing else. Unknown members are ignored, so the envelope can
 grow; an unknown action is not guessed at.
@@ -13,6 +15,7 @@ grow; an unknown action is not guessed at.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, cast
@@ -26,6 +29,8 @@ WireKey: TypeAlias = str | int
 
 _ACTIONS: Final[Mapping[object, Action]] = {"insert": "insert", "update": "update", "delete": "delete"}
 _MAX_CHANGES: Final = 10_000
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+"""https://www.w3.org/TR/trace-context/#traceparent-header"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +67,13 @@ class RowMessage:
         changes: the changes, to be applied in one commit; empty for a refetch.
         id: mutation id, or None for the bare form.
         origin: client instance, or None.
+        traceparent: the W3C trace context of the mutation, or None.
     """
 
     changes: tuple[RowChange, ...] = ()
     id: str | None = None
     origin: str | None = None
+    traceparent: str | None = None
 
     @property
     def is_refetch(self) -> bool:
@@ -74,13 +81,20 @@ class RowMessage:
         return not self.changes
 
 
-def row_message(changes: Iterable[RowChange], *, id: str, origin: str) -> dict[str, Any]:  # noqa: A002 -- the wire's name
+def row_message(
+    changes: Iterable[RowChange],
+    *,
+    id: str,  # noqa: A002 -- the wire's name
+    origin: str,
+    traceparent: str | None = None,
+) -> dict[str, Any]:
     """Build the message that is published for one channel.
 
     Args:
         changes: what to tell; nothing means "refetch".
         id: the mutation id; a retry uses the same.
         origin: this client instance.
+        traceparent: the W3C trace context of the mutation, where it is traced.
 
     Returns:
         A JSON object: the flat form for one change, ``changes`` for several.
@@ -92,7 +106,8 @@ def row_message(changes: Iterable[RowChange], *, id: str, origin: str) -> dict[s
         body = wires[0]
     else:
         body = {"changes": wires}
-    return {**body, "id": id, "origin": origin}
+    trace = {} if traceparent is None else {"traceparent": traceparent}
+    return {**body, "id": id, "origin": origin, **trace}
 
 
 def parse_message(data: object) -> RowMessage:
@@ -106,6 +121,7 @@ def parse_message(data: object) -> RowMessage:
     """
     body = _object(data, "a row message")
     message_id, origin = (_optional_string(body, name) for name in ("id", "origin"))
+    trace = _traceparent(body)
     if "changes" in body:
         items = body["changes"]
         if isinstance(items, str) or not isinstance(items, Sequence) or not items:
@@ -115,10 +131,10 @@ def parse_message(data: object) -> RowMessage:
             raise MessageError(
                 f'"changes" has {len(items)} entries; {_MAX_CHANGES} is the limit, publish a refetch instead'
             )
-        return RowMessage(tuple(_parse_change(_object(item, "a change")) for item in items), message_id, origin)
+        return RowMessage(tuple(_parse_change(_object(item, "a change")) for item in items), message_id, origin, trace)
     if body.get("action") == "refetch":
-        return RowMessage((), message_id, origin)
-    return RowMessage((_parse_change(body),), message_id, origin)
+        return RowMessage((), message_id, origin, trace)
+    return RowMessage((_parse_change(body),), message_id, origin, trace)
 
 
 def _parse_change(body: Mapping[str, Any]) -> RowChange:
@@ -153,3 +169,9 @@ def _optional_string(body: Mapping[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise MessageError(f'"{name}" must be a string, not {type(value).__name__}')
     return value
+
+
+def _traceparent(body: Mapping[str, Any]) -> str | None:
+    # A trace is for people who look; a broken one is not a reason to refuse a row.
+    value = body.get("traceparent")
+    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None

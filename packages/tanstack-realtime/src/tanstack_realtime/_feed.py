@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, Protocol
 
 from typing_extensions import TypeVar
@@ -16,6 +16,7 @@ from typing_extensions import TypeVar
 from ._echo import EchoRegister
 from ._envelope import RowMessage, parse_message
 from ._errors import MessageError
+from ._observe import Observer
 from ._replica import FetchMark, Replica, Write
 from ._scope import ScopeMachine
 from ._scopes import ScopeHost, ScopeKeeper, ScopeListener, ScopeStatus
@@ -42,8 +43,13 @@ class FeedHost(ScopeHost, Protocol[T, K]):
         """Commit the writes as one."""
         ...
 
+    @property
+    def observer(self) -> Observer:
+        """Who hears what happens."""
+        ...
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class FeedStatistics:
     """Counters since the collection started.
 
@@ -56,6 +62,16 @@ class FeedStatistics:
         failures: calls of ``query_fn`` that failed.
     """
 
+    messages: int = 0
+    applied: int = 0
+    echoes: int = 0
+    refused: int = 0
+    fetches: int = 0
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class _Counters:
     messages: int = 0
     applied: int = 0
     echoes: int = 0
@@ -118,8 +134,13 @@ class Feed(ScopeKeeper[RowScope], Generic[T, K]):
         super().__init__(host=host, make_machine=make_machine)
         self._rows_host = host
         self.replica = replica
-        self.statistics = FeedStatistics()
+        self._counters = _Counters()
         self._echoes = echoes
+
+    @property
+    def statistics(self) -> FeedStatistics:
+        """Counters since the collection started."""
+        return FeedStatistics(**asdict(self._counters))
 
     @property
     def host(self) -> FeedHost[T, K]:
@@ -146,16 +167,16 @@ class Feed(ScopeKeeper[RowScope], Generic[T, K]):
 
     def heard(self, scope: RowScope, inbound: Inbound) -> None:
         """A message arrived on the scope's channel."""
-        self.statistics.messages += 1
+        self._counters.messages += 1
         try:
             message = parse_message(inbound.data)
         except MessageError as error:
-            self._refuse(error)
+            self._refuse(scope.channel, error)
             return
         if self._echoes.admit(message.id, message.origin, (scope.channel, message)):
             self.apply(scope.channel, message)
         else:
-            self.statistics.echoes += 1
+            self._counters.echoes += 1
 
     def apply(self, channel: str, message: RowMessage) -> None:
         """Apply a message whose turn it is."""
@@ -163,36 +184,39 @@ class Feed(ScopeKeeper[RowScope], Generic[T, K]):
         if scope is None:
             return
         if message.is_refetch:
-            self.statistics.applied += 1
+            self._counters.applied += 1
             scope.take(scope.machine.hinted())
+            self.host.observer.applied(channel, message.id, message.traceparent)
             return
         try:
             received = self.replica.receive(channel, message.changes)
         except MessageError as error:
-            self._refuse(error)
+            self._refuse(channel, error)
             return
-        self.statistics.applied += 1
+        self._counters.applied += 1
         self.host.write(received.writes)
         if received.incomplete:
             scope.take(scope.machine.hinted())
+        self.host.observer.applied(channel, message.id, message.traceparent)
 
-    def _refuse(self, error: MessageError) -> None:
-        self.statistics.refused += 1
+    def _refuse(self, channel: str, error: MessageError) -> None:
+        self._counters.refused += 1
+        self.host.observer.dropped(channel, error.reason)
         self.host.report(error)
 
     async def fetch(self, scope: RowScope, number: int) -> None:
         """One call of ``query_fn`` for the scope's machine."""
         mark = self.replica.fetching(scope.channel)
-        self.statistics.fetches += 1
+        self._counters.fetches += 1
         try:
-            rows = await self.host.query(scope.params)
+            rows = await self._query(scope)
             if scope.machine.loaded:
                 await scope.handlers_answered()
             if not scope.machine.fetched(number):
                 return
             self._merge(mark, rows)
         except Exception as error:  # noqa: BLE001 -- whatever query_fn raises becomes the scope's state
-            self.statistics.failures += 1
+            self._counters.failures += 1
             self.host.report(error)
             scope.take(scope.machine.fetch_failed(number, error))
         else:
@@ -201,6 +225,17 @@ class Feed(ScopeKeeper[RowScope], Generic[T, K]):
                 scope.take(scope.machine.hinted())
         finally:
             self.replica.abandon(mark)
+
+    async def _query(self, scope: RowScope) -> Iterable[T]:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            rows = await self.host.query(scope.params)
+        except Exception as error:
+            self.host.observer.refetched(scope.channel, clock() - started, error)
+            raise
+        self.host.observer.refetched(scope.channel, clock() - started, None)
+        return rows
 
     def _merge(self, mark: FetchMark, rows: Iterable[T]) -> None:
         self.host.write(self.replica.snapshot(mark, rows))
@@ -230,12 +265,12 @@ class Feed(ScopeKeeper[RowScope], Generic[T, K]):
         if scope is None:
             return None
         mark = self.replica.fetching(channel)
-        self.statistics.fetches += 1
+        self._counters.fetches += 1
         try:
-            rows = list(await self.host.query(scope.params))
+            rows = list(await self._query(scope))
             await scope.handlers_answered()
         except Exception as error:  # noqa: BLE001 -- the mutation succeeded; only its picture is late
-            self.statistics.failures += 1
+            self._counters.failures += 1
             self.replica.abandon(mark)
             self.host.report(error)
             scope.take(scope.machine.refetch())

@@ -33,6 +33,7 @@ class Outcome(Generic[T]):
         id: the mutation id that the messages carry.
         expected: mutations of the transaction in this collection.
         accepted: mutations whose result is known so far.
+        traceparent: the trace context that the messages carry, or None.
     """
 
     codec: RowCodec[T]
@@ -40,6 +41,7 @@ class Outcome(Generic[T]):
     id: str
     expected: int
     accepted: int = 0
+    traceparent: str | None = None
     _changes: dict[str, list[RowChange]] = field(default_factory=dict[str, list[RowChange]])
     _refetch: set[str] = field(default_factory=set[str])
 
@@ -79,9 +81,9 @@ class Outcome(Generic[T]):
         found: dict[str, dict[str, Any]] = {}
         for channel in {**self._changes, **dict.fromkeys(sorted(self._refetch))}:
             changes = [] if channel in self._refetch else self._changes[channel]
-            message = row_message(changes, id=self.id, origin=origin)
+            message = row_message(changes, id=self.id, origin=origin, traceparent=self.traceparent)
             if changes and not _fits(message, limit):
-                message = row_message((), id=self.id, origin=origin)
+                message = row_message((), id=self.id, origin=origin, traceparent=self.traceparent)
             found[channel] = message
         return found
 

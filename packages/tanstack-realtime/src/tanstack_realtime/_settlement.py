@@ -19,6 +19,7 @@ from ._echo import EchoRegister
 from ._envelope import RowMessage
 from ._errors import RealtimeError
 from ._feed import Feed
+from ._observe import Observer
 from ._outcome import Outcome
 
 __all__ = ["SettlementHost", "Settlements"]
@@ -39,6 +40,11 @@ class SettlementHost(Protocol[T]):
         ...
 
     def report(self, error: Exception, /) -> None: ...
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears what happens."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -84,6 +90,7 @@ class Settlements(Generic[T, K]):
     def begin(self, mutations: Sequence[Mutation[T]]) -> None:
         """The server is being told about these mutations of one transaction."""
         outcome = self._outcome(mutations)
+        outcome.traceparent = self._host.observer.mutating(outcome.id, self._id)
         self._echoes.begin(outcome.id)
         for mutation in mutations:
             self._open[mutation] = _Open(outcome, self._feed.replica.tick)
@@ -131,10 +138,13 @@ class Settlements(Generic[T, K]):
             if outcome.accepted:
                 self._publish(outcome)
             else:
+                self._host.observer.settled(outcome.id, self._id, accepted=False)
                 self._release(self._echoes.fail(outcome.id))
 
     def clear(self) -> None:
         """Another user: nothing that is under way will be published."""
+        for outcome_id in {known.outcome.id for known in self._open.values()}:
+            self._host.observer.settled(outcome_id, self._id, accepted=False)
         self._open.clear()
         self._echoes.clear()
 
@@ -241,6 +251,7 @@ class Settlements(Generic[T, K]):
 
     def _publish(self, outcome: Outcome[T]) -> None:
         self._echoes.settle(outcome.id)
+        self._host.observer.settled(outcome.id, self._id, accepted=True)
         self._host.post(outcome)
 
     def _release(self, held: Sequence[tuple[str, RowMessage]]) -> None:

@@ -29,6 +29,8 @@ from ._channels import (
 )
 from ._errors import ChannelDeniedError, ClosedError, ConfigurationError, ConnectionLostError, RealtimeError
 from ._keys import Channel
+from ._observe import Observer
+from ._statistics import SubscriptionStatistics
 from ._supervisor import Supervisor
 from ._transport import Inbound, Link, Position, SubscribeAck
 
@@ -122,6 +124,10 @@ class Subscription:
         """Why it is denied, or why the last try failed while it is pending."""
         return None if self._closed else self._hub.machine(self.channel.raw).error
 
+    def statistics(self) -> SubscriptionStatistics | None:
+        """Return the channel's counters, None after `unsubscribe`."""
+        return None if self._closed else self._hub.statistics(self.channel.raw)
+
     async def live(self) -> None:
         """Wait until the server has acknowledged it: from then on every message arrives.
 
@@ -183,6 +189,7 @@ class _Entry:
     def __init__(self, machine: ChannelMachine) -> None:
         self.machine = machine
         self.subscriptions: list[Subscription] = []
+        self.messages = self.acknowledged = self.recovered = self.gaps = self.denials = 0
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -209,6 +216,10 @@ class SubscriptionHub:
         report: takes what listeners raise.
         changed: called after every change that `snapshot` would show.
         heard: called when an answer arrives on the link.
+        observer: hears of acknowledgements, refusals and gaps.
+
+    Attributes:
+        messages: messages that arrived, on all channels.
     """
 
     def __init__(
@@ -219,7 +230,10 @@ class SubscriptionHub:
         report: Callable[[Exception], None],
         changed: Callable[[], None],
         heard: Callable[[], None],
+        observer: Observer,
     ) -> None:
+        self.messages = 0
+        self._observer = observer
         self._supervisor = supervisor
         self._random = random
         self._report = report
@@ -319,6 +333,8 @@ class SubscriptionHub:
         """A message arrived."""
         entry = self._entries.get(channel)
         if entry is not None:
+            self.messages += 1
+            entry.messages += 1
             self._take(channel, entry, entry.machine.message(message))
 
     def gap(self, channel: str, reason: str) -> None:
@@ -349,6 +365,7 @@ class SubscriptionHub:
                     if entry.timer is not None:
                         entry.timer.cancel()
                 case _:
+                    self._count(channel, entry, action)
                     self._notify(entry, action)
         if entry.machine.disposable and self._entries.get(channel) is entry:
             del self._entries[channel]
@@ -362,6 +379,37 @@ class SubscriptionHub:
         if settled is not None and not self._unsettled:
             self._settled = None
             settled()
+
+    def _count(self, channel: str, entry: _Entry, action: ChannelAction) -> None:
+        match action:
+            case NotifyLive(recovered):
+                entry.acknowledged += 1
+                self._observer.subscribed(channel, recovered)
+                if recovered is True:
+                    entry.recovered += 1
+                elif recovered is False:
+                    entry.gaps += 1
+                    self._observer.dropped(channel, "what was missed during an interruption is not replayed")
+            case NotifyGap(reason):
+                entry.gaps += 1
+                self._observer.dropped(channel, reason)
+            case NotifyDenied(error):
+                entry.denials += 1
+                self._observer.denied(channel, error)
+            case _:
+                pass
+
+    def statistics(self, channel: str) -> SubscriptionStatistics:
+        """Return a channel's counters; there are some while there is a subscription."""
+        entry = self._entries[channel]
+        return SubscriptionStatistics(
+            listeners=len(entry.subscriptions),
+            messages=entry.messages,
+            acknowledged=entry.acknowledged,
+            recovered=entry.recovered,
+            gaps=entry.gaps,
+            denials=entry.denials,
+        )
 
     def _notify(self, entry: _Entry, action: ChannelAction) -> None:
         subscriptions = entry.subscriptions
