@@ -15,7 +15,19 @@ import pytest
 
 PACKAGE = "tanstack_db"
 DISTRIBUTION = "tanstack-db"
-PUBLIC_MODULES: set[str] = {"flet", "hooks", "ivm", "query", "react", "rows", "shapes", "solara", "testing"}
+PUBLIC_MODULES: set[str] = {
+    "flet",
+    "hooks",
+    "ivm",
+    "nicegui",
+    "query",
+    "react",
+    "rows",
+    "shapes",
+    "solara",
+    "testing",
+    "textual",
+}
 FORBIDDEN = {
     "aiohttp",
     "anyio",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from typing_extensions import TypeVar
 
@@ -124,11 +124,11 @@ class DbHooks:
         return client
 
 
-def _keep(shown: _Shown[Any] | None, query: object, client: DbClient) -> _Shown[Any]:
+def _keep(shown: _Shown[Any] | None, query: Any, client: DbClient) -> _Shown[Any]:
     """Return what the last render showed if the query says the same, else something new."""
-    if isinstance(query, LiveQuery) and (own := cast("LiveQuery[Any]", query)).client is client:
-        return shown if shown is not None and shown.live is own else _Shown(own)
+    if issubclass(type(query), LiveQuery) and query.client is client:
+        return shown if shown is not None and shown.live is query else _Shown(query)
     with client.activate():
-        live = live_query(cast("LiveSource[Any]", query), client=client)
+        live: LiveQuery[Any] = live_query(query, client=client)
     is_same = shown is not None and shown.live.client is client and shown.live.ir == live.ir
     return shown if shown is not None and is_same else _Shown(live)

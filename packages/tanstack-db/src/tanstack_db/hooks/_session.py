@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
-from weakref import WeakSet
 
-from .._client import DbClient, default_client, require_sessions
-from .._errors import UsageError
+from .._client import DbClient, default_client
+from .._sessions import session_client
 
 if TYPE_CHECKING:
     from ._runtime import Cleanup, Runtime
 
 __all__ = ["use_session"]
-
-_given: WeakSet[DbClient] = WeakSet()
 
 
 class _Session:
@@ -47,20 +44,6 @@ def use_session(runtime: Runtime, factory: Callable[[], DbClient], provider: str
     place = runtime.use_ref()
     session = cast("_Session | None", place.current)
     if session is None:
-        session = place.current = _Session(_make(factory, provider))
+        session = place.current = _Session(session_client(factory, provider))
     runtime.use_effect(session.mount, session)
     return session.client
-
-
-def _make(factory: object, provider: str) -> DbClient:
-    why = "each session needs its own: with a shared one, a user would see the optimistic rows of others"
-    if isinstance(factory, DbClient) or not callable(factory):
-        raise UsageError(f"{provider} takes a function that makes a client, not {factory!r}: {why}")
-    made: object = factory()
-    if not isinstance(made, DbClient):
-        raise UsageError(f"{provider}: the function must return a DbClient, not {made!r}")
-    if made in _given or made is default_client():
-        raise UsageError(f"{provider}: the function returned a client that is used already: {why}")
-    _given.add(made)
-    require_sessions()
-    return made
