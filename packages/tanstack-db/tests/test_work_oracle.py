@@ -352,6 +352,8 @@ async def test_an_optimistic_write_costs_the_same_among_a_thousand_pending(kind:
         opened = [world.client.create_transaction(forever) for _ in range(pending)]
         for number, tx in enumerate(opened):
             tx.insert(world.items, world.item(2 * SMALL + number))
+        # The first change that reaches into the window pays for all that were noted behind it.
+        world.client.create_transaction(forever).update(world.items, 6, value=Value(2))
         tx = world.client.create_transaction(forever)
         actions: dict[str, Callable[[], object]] = {
             "insert": lambda: tx.insert(world.items, world.item(SMALL + 1)),
