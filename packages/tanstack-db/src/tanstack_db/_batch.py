@@ -106,7 +106,17 @@ class Scheduler:
         self._is_flushing = True
         try:
             while self._is_due:
-                for node in self._settle():
+                settled: list[Node] = []
+                while self._is_due:
+                    self._is_due = False
+                    # By rank. A list grows while it is walked, so the walk comes to what is scheduled meanwhile.
+                    for nodes in self._scheduled:
+                        for node in nodes:
+                            node.is_scheduled = False
+                            node.run()
+                        settled += nodes
+                        nodes.clear()
+                for node in settled:
                     try:
                         node.publish()
                     except Exception as error:  # noqa: BLE001 -- one subscriber's failure is not another's
@@ -116,20 +126,6 @@ class Scheduler:
         for failure in errors:
             for leaf in _leaves(failure):
                 self._report(leaf)
-
-    def _settle(self) -> list[Node]:
-        """Run what is scheduled by ascending rank, and what is scheduled meanwhile."""
-        settled: list[Node] = []
-        while self._is_due:
-            self._is_due = False
-            for nodes in self._scheduled:
-                # A list grows while it is walked, so the walk comes to what is scheduled meanwhile.
-                for node in nodes:
-                    node.is_scheduled = False
-                    node.run()
-                settled += nodes
-                nodes.clear()
-        return settled
 
 
 def _leaves(error: Exception) -> Generator[Exception, None, None]:

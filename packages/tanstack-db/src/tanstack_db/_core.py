@@ -342,12 +342,16 @@ class CollectionCore(Relation, Generic[T, K]):
 
     def _apply(self, writes: Mapping[K, T | None], *, is_all: bool) -> None:
         """Take over a sync transaction: rows by key, None for a delete. With `is_all` there are no other rows."""
-        with self._block:
+        scheduler = self.client.scheduler
+        scheduler.depth += 1
+        try:
             if is_all:
                 for key in list(self._overlay.synced_keys()):
                     if key not in writes:
                         self._overlay.write(key, None)
             self._overlay.write_all(writes)
+        finally:
+            scheduler.leave()
 
     def _began(self) -> None:
         self.client.scheduler.schedule(self)

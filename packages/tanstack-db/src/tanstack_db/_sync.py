@@ -163,7 +163,12 @@ class SyncContext(Generic[T, K]):
         # The exact class first: asking the abstract one takes as long as all the rest.
         if type(row) is dict or isinstance(row, Mapping):
             old = writes[key] if key in writes else None if self._is_truncating else self._synced(key)
-            writes[key] = self._merged(old, cast("Mapping[str, Any]", row))
+            values = cast("Mapping[str, Any]", row)
+            if old is not None and collection.row_update_mode == "partial":
+                writes[key] = _rows.replace(old, values)
+            else:
+                is_whole = _rows.is_row(row, collection.schema)
+                writes[key] = cast("T", row) if is_whole else _rows.from_plain(values, collection.schema)
         else:
             writes[key] = row
 
@@ -207,12 +212,6 @@ class SyncContext(Generic[T, K]):
         if self._open is None:
             raise self._broken(f"{what}() outside begin() and commit()")
         return self._open
-
-    def _merged(self, old: T | None, values: Mapping[str, Any]) -> T:
-        if old is not None and self.collection.row_update_mode == "partial":
-            return _rows.replace(old, values)
-        schema = self.collection.schema
-        return cast("T", values) if _rows.is_row(values, schema) else _rows.from_plain(values, schema)
 
     def _require_row(self, row: object) -> None:
         if row is None:
