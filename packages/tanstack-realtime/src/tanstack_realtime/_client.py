@@ -227,6 +227,11 @@ class RealtimeClient:
         return self._transport.capabilities
 
     @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._ending
+
+    @property
     def user_id(self) -> str | None:
         """Who the server says we are, or were last; None if it never said."""
         return self._machine.user_id

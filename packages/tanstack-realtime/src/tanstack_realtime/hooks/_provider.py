@@ -1,0 +1,86 @@
+"""`use_realtime_session`: a component that owns a connection for as long as it is mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from tanstack_db import DbClient, default_client
+from tanstack_db.hooks import use_session
+
+from .._client import RealtimeClient
+from .._errors import ConfigurationError
+from .._slot import client_slot
+
+if TYPE_CHECKING:
+    from tanstack_db.hooks import Cleanup, Runtime
+
+__all__ = ["use_realtime_session"]
+
+
+class _Connection:
+    """The realtime client of one mounted provider; the key of the effect that connects and closes it."""
+
+    def __init__(self, client: RealtimeClient, *, auto_connect: bool) -> None:
+        self.client = client
+        self._auto_connect = auto_connect
+
+    def mount(self) -> Cleanup:
+        if self._auto_connect:
+            self.client.connect()
+        return self._close
+
+    def _close(self) -> None:
+        # The process outlives the session: its own client cancels and awaits this where it ends first.
+        default_client().start(self.client.close(), "close the realtime client of a session")
+
+
+def use_realtime_session(
+    runtime: Runtime, factory: Callable[[], RealtimeClient], *, auto_connect: bool = True
+) -> DbClient:
+    """Make a realtime client when the component is first rendered, and close it when it is unmounted.
+
+    It serves the collections of the session: of the ``DBProvider`` above, else of a session that begins here.
+
+    Args:
+        factory: makes a new client for each session; `create_realtime_client` in it takes the session's collections.
+        auto_connect: whether it connects once the component is mounted.
+
+    Returns:
+        The client of the session's collections, for the components below.
+
+    Raises:
+        ConfigurationError: `factory` is a client, or returned one that is not the session's.
+        UsageError: see `tanstack_db.hooks.use_session`.
+    """
+    above = runtime.use_client()
+    # Providers do not change places, so that the hooks below are called at every render, or at none.
+    db = use_session(runtime, DbClient, "RealtimeProvider") if above is None else above
+    place = runtime.use_ref()
+    connection = cast("_Connection | None", place.current)
+    if connection is None:
+        connection = place.current = _Connection(_make(factory, db), auto_connect=auto_connect)
+    runtime.use_effect(connection.mount, connection)
+    return db
+
+
+def _make(factory: object, db: DbClient) -> RealtimeClient:
+    if isinstance(factory, RealtimeClient) or not callable(factory):
+        raise ConfigurationError(
+            f"RealtimeProvider takes a function that makes a client, not {factory!r}: each session needs its own, or "
+            "all users would be one user to the server",
+            reason="a shared client",
+        )
+    with db.activate():
+        made: object = factory()
+    if not isinstance(made, RealtimeClient):
+        raise ConfigurationError(
+            f"RealtimeProvider: the function must return a RealtimeClient, not {made!r}", reason="no client"
+        )
+    if made.db is not db or client_slot(db).client is not made:
+        raise ConfigurationError(
+            "RealtimeProvider: the function returned a client that serves other collections than this session's; call "
+            "create_realtime_client(...) in it, without db=",
+            reason="a client of another session",
+        )
+    return made
