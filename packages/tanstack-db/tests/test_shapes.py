@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 
-from tanstack_db import Change, CollectionStateError, DbClient, SchemaError, SourceError, Transaction, UsageError
+from tanstack_db import (
+    Change,
+    CollectionStateError,
+    DbClient,
+    SchemaError,
+    SourceError,
+    Transaction,
+    UsageError,
+    live_query,
+)
 from tanstack_db._shape_log import Reset, RowChange, ShapeLog, UpToDate
 from tanstack_db._shape_values import column_types, parse_row
 from tanstack_db.shapes import (
@@ -336,6 +345,80 @@ async def test_a_transaction_that_was_shown_before_is_not_waited_for(client: DbC
         await waiting
     with pytest.raises(CollectionStateError, match="it follows no log now"):
         await rows.await_txid(txid)
+
+
+@pytest.mark.parametrize("answers", ["row", "nothing"])
+async def test_a_temporary_row_is_one_row_at_every_moment(client: DbClient, answers: str) -> None:
+    """f.2 18, g 1. The log may show the server's row before the handler returns."""
+    server = ShapeServer()
+    server.write({"id": 1, "text": "old"})
+
+    async def save(transaction: Transaction[Row]) -> Row | None:
+        row = {**transaction.mutations[0].modified, "id": 2}
+        txid = server.write(row)
+        await asyncio.sleep(1)
+        server.write({"id": 1, "text": "changed meanwhile"})
+        await rows.await_txid(txid)
+        await asyncio.sleep(1)
+        return row if answers == "row" else None
+
+    rows = follow(client, server, on_insert=save)
+    query = live_query(lambda q: q.from_(rows).order_by("text", "desc"), client=client)
+    await query.preload()
+    shown: list[list[str]] = []
+    query.subscribe(lambda: shown.append([row["text"] for row in query.get()]))
+
+    tx = rows.insert({"id": "temp", "text": "new"})
+    await tx.persisted()
+    await settle()
+
+    assert [[text for text in texts if text == "new"] for texts in shown] == [["new"]] * len(shown)
+    assert shown[1] == ["new", "changed meanwhile"]
+    assert sorted(rows.rows) == [1, 2]
+    query.close()
+    await rows.cleanup()
+
+
+async def test_what_was_held_back_is_shown_when_the_insert_fails(client: DbClient) -> None:
+    server = ShapeServer()
+
+    async def save(transaction: Transaction[Row]) -> None:
+        server.write({"id": 2, "n": 0}, {"id": 3})
+        await asyncio.sleep(1)
+        server.write({"id": 2, "n": 5}, deletes=[3])
+        await asyncio.sleep(1)
+        raise OSError("no network")
+
+    rows = follow(client, server, on_insert=save)
+    batches = Batches(rows)
+    await rows.preload()
+    tx = rows.insert({"id": "temp"})
+    with pytest.raises(OSError, match="no network"):
+        await tx.persisted()
+    assert sorted(map(sorted, batches.told)) == [[("delete", "temp"), ("insert", 2)], [("insert", "temp")]]
+    assert rows.get(2) == {"id": 2, "n": 5}
+    await rows.cleanup()
+
+
+async def test_inserts_at_the_same_time_end_each_with_its_own_row(client: DbClient) -> None:
+    server = ShapeServer()
+
+    async def save(transaction: Transaction[Row]) -> None:
+        row = transaction.mutations[0].modified
+        txid = server.write({"id": row["n"], "n": row["n"]})
+        await rows.await_txid(txid)
+        await asyncio.sleep(row["n"])
+
+    rows = follow(client, server, on_insert=save)
+    batches = Batches(rows)
+    await rows.preload()
+    first, second = rows.insert({"id": "a", "n": 1}), rows.insert({"id": "b", "n": 2})
+    await first.persisted()
+    assert sorted(rows.rows, key=str) == [1, "b"]
+    await second.persisted()
+    assert sorted(rows.rows) == [1, 2]
+    assert len(batches.told) == 4
+    await rows.cleanup()
 
 
 # -- values ------------------------------------------------------------------------------------------------------------

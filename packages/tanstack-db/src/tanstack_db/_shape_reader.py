@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeAlias, cast
@@ -73,8 +73,19 @@ class Shape:
     retry_delay: Callable[[int], float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[T]):
+    """A row that is not shown yet, and the database transactions that wrote it."""
+
+    row: T
+    txids: frozenset[int]
+
+
 class ShapeReader(Generic[T, K]):
     """Reads the log in one run of the collection.
+
+    A new row may be what the server has made of a row that is shown under a temporary key. So while such an insert is
+    under way, as `holds` tells, new rows are held back, and shown with its end. See `release`.
 
     Attributes:
         is_up_to_date: see `shapes.ShapeCollection.is_up_to_date`.
@@ -84,7 +95,9 @@ class ShapeReader(Generic[T, K]):
         waiting: who waits for others.
     """
 
-    def __init__(self, collection: Collection[T, K], ctx: SyncContext[T, K], shape: Shape) -> None:
+    def __init__(
+        self, collection: Collection[T, K], ctx: SyncContext[T, K], shape: Shape, holds: Callable[[], bool]
+    ) -> None:
         self.is_up_to_date = False
         self.error: Exception | None = None
         self.retry = asyncio.Event()
@@ -92,11 +105,15 @@ class ShapeReader(Generic[T, K]):
         self.waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._collection = collection
         self._ctx = ctx
+        self._holds = holds
         self._shape = shape
         self._log = ShapeLog()
         self._keys: dict[str, K] = {}
         """Keys of the rows by the server's names: a delete need not tell more than a name."""
         self._staged: dict[K, T | None] = {}
+        self._writers: dict[K, set[int]] = {}
+        """The database transactions that wrote the staged rows."""
+        self._held: dict[K, _Held[T]] = {}
         self._new_txids: list[int] = []
         self._is_reset = False
         self._resets = 0
@@ -152,6 +169,8 @@ class ShapeReader(Generic[T, K]):
 
     def _forget(self) -> None:
         self._staged.clear()
+        self._writers.clear()
+        self._held.clear()
         self._keys.clear()
         self._new_txids.clear()
         self._is_reset, self.is_up_to_date = True, False
@@ -175,17 +194,44 @@ class ShapeReader(Generic[T, K]):
             self._staged[known] = None
         self._keys[name] = key
         self._staged[key] = row
+        self._writers.setdefault(key, set()).update(change.txids)
+
+    def _is_new(self, key: K) -> bool:
+        return self._collection._synced(key) is None and key not in self._collection.rows
+
+    def release(self, txids: Iterable[int] | None) -> None:
+        """Show rows that were held back.
+
+        Args:
+            txids: those of these database transactions, or None for all.
+        """
+        due = [key for key, held in self._held.items() if txids is None or not held.txids.isdisjoint(txids)]
+        if due:
+            self._ctx.begin()
+            for key in due:
+                self._ctx.update(self._held.pop(key).row)
+            self._ctx.commit()
 
     def _before(self, key: K) -> T | None:
         if key in self._staged:
             return self._staged[key]
+        if key in self._held:
+            return self._held[key].row
         return None if self._is_reset else self._collection._synced(key)
 
     def _show(self) -> None:
         """What was read is one consistent state now."""
         staged, self._staged = self._staged, {}
         is_reset, self._is_reset = self._is_reset, False
-        ctx = self._ctx
+        ctx, holds = self._ctx, self._holds()
+        for key in [key for key in staged if key in self._held or (holds and self._is_new(key))]:
+            row = staged[key]
+            before = self._held.pop(key, None)
+            if row is not None:
+                del staged[key]
+                txids = frozenset(self._writers[key])
+                self._held[key] = _Held(row, txids if before is None else txids | before.txids)
+        self._writers.clear()
         if staged or is_reset:
             ctx.begin()
             if is_reset:

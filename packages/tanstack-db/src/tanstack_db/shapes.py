@@ -8,7 +8,7 @@ that keeps such a log. How requests are made is given as a function; `httpx_fetc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
@@ -18,11 +18,12 @@ from ._collection import Collection
 from ._config import CollectionConfig, DeleteHandler, Handler
 from ._errors import CollectionStateError, UsageError
 from ._fetching import back_off
+from ._mutation import Mutation
 from ._shape_log import ShapeError
 from ._shape_reader import Fetch, Headers, Shape, ShapeReader, ShapeResponse
 from ._shape_values import Parser
 from ._sync import Cleanup, SyncContext
-from ._transaction import require_loop
+from ._transaction import current_transaction, require_loop
 
 if TYPE_CHECKING:
     import httpx
@@ -71,6 +72,8 @@ class ShapeCollection(Collection[T, K], Generic[T, K]):
         super().__init__(client, options, config)
         self._shape = shape
         self._reader: ShapeReader[T, K] | None = None
+        self._inserting: dict[object, set[int]] = {}
+        """Transactions whose inserts the server is told of now, and the database transactions that they wait for."""
 
     @property
     def is_up_to_date(self) -> bool:
@@ -111,6 +114,8 @@ class ShapeCollection(Collection[T, K], Generic[T, K]):
         reader = here._reader
         if reader is None:
             raise CollectionStateError(here.id, here._life.status, "it follows no log now; subscribe first")
+        if (transaction := current_transaction()) is not None and transaction._work in here._inserting:
+            here._inserting[transaction._work].add(txid)
         if txid in reader.txids:
             return
         waiter = asyncio.get_running_loop().create_future()
@@ -126,15 +131,42 @@ class ShapeCollection(Collection[T, K], Generic[T, K]):
 
     def _sync(self, ctx: SyncContext[T, K], /) -> Cleanup:
         require_loop(f"following the log of collection {self.id!r}")
-        self._reader = reader = ShapeReader(self, ctx, self._shape)
+        self._reader = reader = ShapeReader(self, ctx, self._shape, lambda: bool(self._inserting))
         cancel = self.client.start(reader.run(), f"tanstack-db log of {self.id}")
 
         def stop() -> None:
             self._reader = None
+            self._inserting.clear()
             reader.close(CollectionStateError(self.id, "cleaned-up", "it was cleaned up meanwhile"))
             cancel()
 
         return stop
+
+    # -- rows under temporary keys -------------------------------------------------------------------------------------
+
+    def _on_calling(self, mutations: Sequence[Mutation[T]], /) -> None:
+        if any(mutation.type == "insert" for mutation in mutations):
+            self._inserting.setdefault(mutations[0]._owner, set())
+
+    async def _on_accepted(
+        self, mutations: Sequence[Mutation[T]], result: object, /, *, from_handler: bool
+    ) -> Callable[[], None] | None:
+        apply = await super()._on_accepted(mutations, result, from_handler=from_handler)
+
+        def apply_and_release() -> None:
+            if apply is not None:
+                apply()
+            self._inserted(mutations)
+
+        return apply_and_release
+
+    def _on_rejected(self, mutations: Sequence[Mutation[T]], error: Exception, /) -> None:
+        self._inserted(mutations)
+
+    def _inserted(self, mutations: Sequence[Mutation[T]]) -> None:
+        txids = self._inserting.pop(mutations[0]._owner, None)
+        if txids is not None and self._reader is not None:
+            self._reader.release(txids if self._inserting else None)
 
 
 class _ShapeOptions(CollectionOptions[ShapeCollection[T, K]], Generic[T, K]):
@@ -174,6 +206,9 @@ def shape_collection_options(
     The collection is ready when the log was read to its end for the first time. What the server sends is shown in whole
     states: together, whenever the log is up to date. If the server gives up the log (``must-refetch``), the rows stay
     until the new one was read, and then change to it in one batch.
+
+    While the server is told of an insert, new rows in the log are held back until its handler has returned: one of them
+    may be the optimistic row under the key that the server gave it. So there is one row at every moment.
 
     Requests that fail are repeated, after a while that grows; the rows stay, and `ShapeCollection.last_error` and
     `ShapeCollection.is_up_to_date` tell. Before the collection is ready, such a failure is its error as well. What the
