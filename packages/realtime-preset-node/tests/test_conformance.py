@@ -13,7 +13,18 @@ from realtime_preset_node._server import NodeServer
 from realtime_preset_node.testing import SimulatedNode
 from tanstack_realtime import Channel, RealtimeTransport
 from tanstack_realtime.server import Authorize, Permissions, Realtime
-from tanstack_realtime.testing import Access, ConformanceProvider, Fault, SimulatedProvider, allow_everything
+from tanstack_realtime.testing import (
+    BROKEN_PRESENCE,
+    CHECKS,
+    Access,
+    BrokenPresenceLink,
+    BrokenTransport,
+    ConformanceProvider,
+    Fault,
+    SimulatedProvider,
+    allow_everything,
+    run_check,
+)
 
 Run = Callable[[ConformanceProvider], Awaitable[None]]
 
@@ -110,3 +121,24 @@ async def in_process() -> AsyncIterator[InProcess]:
 
 async def test_in_process(conformance_check: Run, in_process: InProcess) -> None:
     await conformance_check(in_process)
+
+
+@pytest.mark.parametrize("broken", BROKEN_PRESENCE, ids=lambda broken: broken.__name__)
+async def test_broken_presence_is_caught(broken: type[BrokenTransport]) -> None:
+    [check] = [check for check in CHECKS if check.name == broken.caught_by]
+    async with SimulatedProvider(SimulatedNode(), wrap=broken) as provider:
+        with pytest.raises(AssertionError):
+            await run_check(check, provider)
+
+
+class _PassesPresenceOn(BrokenTransport):
+    """Nothing is wrong with it: what the others wrap is not why they are caught."""
+
+    link_type = BrokenPresenceLink
+
+
+@pytest.mark.parametrize("name", sorted({broken.caught_by for broken in BROKEN_PRESENCE}))
+async def test_a_wrapped_transport_that_works_is_not_caught(name: str) -> None:
+    [check] = [check for check in CHECKS if check.name == name]
+    async with SimulatedProvider(SimulatedNode(), wrap=_PassesPresenceOn) as provider:
+        await run_check(check, provider)

@@ -101,7 +101,10 @@ class Replay:
             if line.startswith("S: close"):
                 assert actual == line[3:]
                 return
-            expected: dict[str, Any] = json.loads(line[3:])
+            text = line[3:]
+            for name, value in self.names.items():
+                text = text.replace(f'"{name}"', f'"{value}"')
+            expected: dict[str, Any] = json.loads(text)
             for member in {"connection", "epoch"} & expected.keys():
                 self.names.setdefault(expected[member], actual[member])
                 expected[member] = self.names[expected[member]]

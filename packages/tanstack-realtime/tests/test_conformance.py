@@ -45,7 +45,9 @@ async def test_an_unclaimed_capability_is_reported() -> None:  # X5
     preset = MemoryPreset(SHAPES["no recovery"])
     outcomes = await run_conformance(lambda: SimulatedProvider(preset))
     left_out = {outcome.check.name: outcome.detail for outcome in outcomes if outcome.result == "left out"}
-    assert left_out == {
+    presence = {name for name, reason in left_out.items() if reason == "presence is not claimed"}
+    assert "members_see_each_other" in presence
+    assert {name: reason for name, reason in left_out.items() if name not in presence} == {
         "a_gap_beyond_the_history_is_reported": "recovery is not claimed",
         "the_position_is_honest": "recovery is not claimed",
     }

@@ -39,7 +39,7 @@ Q = ParamSpec("Q", default=...)
 MemberStatus: TypeAlias = Literal["online", "stalled"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Member(Generic[S]):
     """One connection among the members. A user with two windows is two members.
 
@@ -57,7 +57,7 @@ class Member(Generic[S]):
     status: MemberStatus = "online"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PresenceView(Generic[S]):
     """An immutable picture of a room.
 
@@ -81,7 +81,7 @@ class PresenceView(Generic[S]):
         return MappingProxyType(found)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PresenceScope(Generic[S]):
     """The room of one set of parameters; `RealtimeClient.presence` opens it.
 

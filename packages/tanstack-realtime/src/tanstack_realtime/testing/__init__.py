@@ -23,8 +23,10 @@ from . import _broken_more as _broken_more  # broken transports and checks regis
 from . import _checks_access as _checks_access
 from . import _checks_connection as _checks_connection
 from . import _checks_delivery as _checks_delivery
+from . import _checks_presence as _checks_presence
 from ._asgi import AsgiApp, AsgiServer
 from ._broken import BROKEN_TRANSPORTS, BrokenLink, BrokenSink, BrokenTransport, broken
+from ._broken_presence import BROKEN_PRESENCE, BrokenPresenceLink
 from ._conformance import (
     CHECKS,
     Access,
@@ -49,6 +51,7 @@ from ._sandbox import NetworkPreset, RealtimeSandbox, allow_everything
 from ._socket import Conditions, MemorySocket, SocketClosedError, is_message
 
 __all__ = [
+    "BROKEN_PRESENCE",
     "BROKEN_TRANSPORTS",
     "CHECKS",
     "MEMORY_CAPABILITIES",
@@ -56,6 +59,7 @@ __all__ = [
     "AsgiApp",
     "AsgiServer",
     "BrokenLink",
+    "BrokenPresenceLink",
     "BrokenSink",
     "BrokenTransport",
     "Check",
