@@ -13,6 +13,7 @@ import pytest
 from tanstack_db import (
     Change,
     Collection,
+    CollectionStateError,
     DbClient,
     LiveQuery,
     Rows,
@@ -250,6 +251,27 @@ async def test_ready_when_all_sources_are_and_rows_are_shown_before(client: DbCl
         right.write({"id": 9, "todo": 1})
         right.ctx.mark_ready()
     assert states == [(1, True)]
+
+
+async def test_a_query_comes_back_with_a_source_that_was_cleaned_up(client: DbClient) -> None:  # f.2 28, g 5
+    source = ManualSource[Row, int](rows(1, 2))
+    items = table(client, source)
+    query = live_query(lambda q: q.from_(items).where(lambda t: t["id"] > 1), client=client)
+    told: list[tuple[int, bool, bool]] = []
+    query.subscribe(lambda: told.append((len(query.get()), query.is_ready, query.error is None)))
+    await items.cleanup()
+    assert isinstance(query.error, CollectionStateError)
+    assert not query.get()
+    with pytest.raises(CollectionStateError):
+        await query.preload()
+
+    await items.preload()
+    assert query.get() == rows(2)
+    assert (query.is_ready, query.error) == (True, None)
+    source.write({"id": 3})
+    assert query.get() == rows(2, 3)
+    assert told[0] == (0, False, False)
+    assert told[-1] == (2, True, True)
 
 
 async def test_a_source_error_is_the_query_s_until_it_recovers(client: DbClient) -> None:  # f.2 39

@@ -355,6 +355,15 @@ def test_an_on_demand_source_must_load_subsets() -> None:
     assert isinstance(todos.error, SyncContractError)
 
 
+async def test_what_was_started_when_made_and_is_never_used_stops() -> None:  # g 7
+    source = Source()
+    todos = make(source, gc_time=10, start_sync=True)
+    await asyncio.sleep(9)
+    assert (source.starts, source.stops, todos.status) == (1, 0, "ready")
+    await asyncio.sleep(2)
+    assert (source.stops, todos.size) == (1, 0)
+
+
 def test_start_sync_starts_when_made() -> None:
     source = Source()
     todos = make(source, start_sync=True)

@@ -277,7 +277,9 @@ class CollectionCore(Relation, Generic[T, K]):
 
     def _built(self) -> None:
         if self._config.start_sync:
-            self._start()
+            # Like the last consumer's leaving: what nobody ever uses does not run for ever.
+            self._hold()
+            self._release()
 
     def _key(self, row: T) -> K:
         try:
