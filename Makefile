@@ -8,12 +8,13 @@ UV := $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.bootstrap/bin/uv)
 export UV
 BIN := .venv/bin
 JOBS ?= auto
+EXAMPLES ?= 5000
 ARGS ?=
 
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration bench bench-db bench-fanout docs build wheels websockets-newest release publish clean
+.PHONY: help setup demo test lint format types integration bench bench-db bench-fanout fuzz docs build wheels websockets-newest release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +57,9 @@ bench: setup bench-db  ## all figures: next to npm @tanstack/db, latency between
 docs: setup  ## run the code blocks of the documentation, check its links and tables
 	$(BIN)/python scripts/check_docs.py
 	$(BIN)/pytest -q README.md docs packages/*/README.md $(ARGS)
+
+fuzz: setup  ## strangers' frames, channels and JSON for minutes instead of seconds (EXAMPLES=100000)
+	EXAMPLES=$(EXAMPLES) $(BIN)/pytest packages/*/tests/test_fuzz.py --hypothesis-profile=fuzz $(ARGS)
 
 bench-db: setup  ## tanstack-db next to npm @tanstack/db, needs node (ARGS="--n 1000 --only join")
 	$(BIN)/python benchmarks/db/run.py $(ARGS)

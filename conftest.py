@@ -24,6 +24,7 @@ from tanstack_db.testing import VirtualClockLoop
 # Hypothesis builds its tables of characters in the first test that needs them, which takes seconds on a busy machine.
 # Under CI it has a profile of its own, which is as patient.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fuzz", settings.get_profile("patient"), max_examples=int(os.environ.get("EXAMPLES", "5000")))
 if "CI" not in os.environ:
     settings.load_profile("patient")
 
