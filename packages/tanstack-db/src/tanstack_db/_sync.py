@@ -75,7 +75,9 @@ class SyncRun:
 
     Attributes:
         cleanup: stops the source.
-        load_subset: for an on-demand source: load these rows and keep them loaded. Called once per distinct demand.
+        load_subset: for an on-demand source: load these rows and keep them loaded. Called once per distinct demand,
+            unless another demand has all its rows. Commit the rows before `SubsetStatus.mark_ready`. What it raises is
+            the demand's error.
         unload_subset: nobody needs the subset any longer; called with an equal `LoadSubset`, once per load.
     """
 
