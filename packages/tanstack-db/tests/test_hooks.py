@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from collections.abc import Generator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, cast
 
 import pytest
 
@@ -19,191 +18,35 @@ from tanstack_db import (
     QueryBuilder,
     Rows,
     Tx,
-    UsageError,
     collection_options,
     create_collection,
     default_client,
     live_query,
     require_sessions,
 )
-from tanstack_db.hooks import DbHooks, Runtime, use_session
+from tanstack_db.hooks import DbHooks, use_session
+from tanstack_db.hooks.testing import Body, Flet, Framework, React, Screen, Solara
 from tanstack_db.testing import ManualSource, settle
 
 Row = dict[str, Any]
-Body = Callable[[], object]
 
 
-@dataclass
-class Screen:
-    """A mounted component: what it showed at each render, and a way to render it again from outside."""
+class Ui:
+    """A framework with its hooks."""
 
-    frames: list[object] = field(default_factory=list[object])
-    error: BaseException | None = None
-    again: Callable[[], None] = lambda: None
-    is_mounted: bool = True
-    render_parent: Callable[[], None] = lambda: None
+    def __init__(self, framework: Framework) -> None:
+        self.framework = framework
+        self.runtime = framework.runtime
+        self.hooks = DbHooks(framework.runtime)
 
-    async def unmount(self) -> None:
-        """Let the parent render without it."""
-        self.is_mounted = False
-        self.render_parent()
-        await settle()
-
-
-class Framework(Protocol):
-    hooks: DbHooks
-    runtime: Runtime
-
-    def show(self, body: Body, **provider: Any) -> AbstractAsyncContextManager[Screen]: ...
-
-
-def record(screen: Screen, runtime: Runtime, body: Body) -> None:
-    """Run the body of a component as its framework would, and keep what it showed."""
-    screen.again = runtime.use_rerender()
-    try:
-        screen.frames.append(body())
-    except UsageError as error:
-        screen.error = error
-
-
-class React:
-    def __init__(self) -> None:
-        from tanstack_db.react import runtime
-
-        self.runtime = runtime
-        self.hooks = DbHooks(runtime)
-
-    @asynccontextmanager
-    async def show(self, body: Body, **provider: Any) -> AsyncGenerator[Screen]:
-        import reactpy
-        from reactpy.core.layout import Layout
-
-        from tanstack_db.react import DBProvider
-
-        screen = Screen()
-
-        @reactpy.component
-        def shown() -> Any:
-            record(screen, self.runtime, body)
-            return reactpy.html.p("shown")
-
-        @reactpy.component
-        def parent() -> Any:
-            screen.render_parent = self.runtime.use_rerender()
-            return shown() if screen.is_mounted else reactpy.html.p("gone")
-
-        @reactpy.component
-        def root() -> Any:
-            return DBProvider(parent(), **provider) if provider else parent()
-
-        async with Layout(root()) as layout:
-            renders = asyncio.create_task(forever(layout.render))
-            await settle()
-            try:
-                yield screen
-            finally:
-                renders.cancel()
-                await asyncio.wait([renders])
-        await settle()
-
-
-class Solara:
-    def __init__(self) -> None:
-        from tanstack_db.solara import runtime
-
-        self.runtime = runtime
-        self.hooks = DbHooks(runtime)
-
-    @asynccontextmanager
-    async def show(self, body: Body, **provider: Any) -> AsyncGenerator[Screen]:
-        import reacton
-        import solara
-
-        from tanstack_db.solara import DBProvider
-
-        screen, framework, component = Screen(), cast("Any", solara), cast("Any", reacton).component
-
-        def shown() -> Any:
-            record(screen, self.runtime, body)
-            return framework.Text("shown")
-
-        def parent() -> Any:
-            screen.render_parent = self.runtime.use_rerender()
-            return child() if screen.is_mounted else framework.Text("gone")
-
-        def root() -> Any:
-            return DBProvider([children()], **provider) if provider else children()
-
-        child, children = component(shown), component(parent)
-        rendering = framework.render(component(root)(), handle_error=False)[1]
-        await settle()
-        try:
-            yield screen
-        finally:
-            rendering.close()
-            await settle()
-
-
-class Flet:
-    def __init__(self) -> None:
-        from tanstack_db.flet import runtime
-
-        self.runtime = runtime
-        self.hooks = DbHooks(runtime)
-
-    @asynccontextmanager
-    async def show(self, body: Body, **provider: Any) -> AsyncGenerator[Screen]:
-        import flet as ft
-        from flet.controls.base_control import BaseControl
-        from flet.messaging import protocol
-        from flet.messaging.connection import Connection
-        from flet.messaging.session import Session
-        from flet.pubsub.pubsub_hub import PubSubHub
-
-        from tanstack_db.flet import DBProvider
-
-        screen, pack = Screen(), cast("Any", importlib.import_module("msgpack")).packb
-        encode = cast("Any", protocol).configure_encode_object_for_msgpack(BaseControl)
-
-        class Nowhere(Connection):
-            """The browser's end, which only takes what it is sent."""
-
-            def send_message(self, message: Any) -> None:
-                pack(message.body, default=encode)
-
-        @ft.component
-        def shown() -> Any:
-            record(screen, self.runtime, body)
-            return ft.Text("shown")
-
-        @ft.component
-        def parent() -> Any:
-            screen.render_parent = self.runtime.use_rerender()
-            return shown() if screen.is_mounted else ft.Text("gone")
-
-        connection = cast("Any", Nowhere)()
-        connection.loop = asyncio.get_running_loop()
-        connection.pubsubhub = PubSubHub(connection.loop)
-        session: Any = Session(connection)
-        await session.connect(connection)
-        pack(session.get_page_patch(), default=encode)
-        session.page.render(lambda: DBProvider(parent, **provider) if provider else parent())
-        await settle()
-        try:
-            yield screen
-        finally:
-            session.close()
-            await settle()
-
-
-async def forever(render: Callable[[], Any]) -> None:
-    while True:
-        await render()
+    def show(self, body: Body, client: Any = None) -> AbstractAsyncContextManager[Screen]:
+        providers = () if client is None else (partial(self.framework.DBProvider, client=client),)
+        return self.framework.show(body, *providers)
 
 
 @pytest.fixture(params=[React, Solara, Flet])
-def ui(request: pytest.FixtureRequest) -> Framework:
-    return cast("type[Framework]", request.param)()
+def ui(request: pytest.FixtureRequest) -> Ui:
+    return Ui(cast("type[Framework]", request.param)())
 
 
 @pytest.fixture(autouse=True)
@@ -236,7 +79,7 @@ async def wait(_: object) -> None:
 # -- what is shown -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_component_shows_the_rows_and_renders_once_for_a_batch(ui: Framework) -> None:
+async def test_a_component_shows_the_rows_and_renders_once_for_a_batch(ui: Ui) -> None:
     table = Table({"id": 1, "n": 1})
 
     def body() -> list[int]:
@@ -251,7 +94,7 @@ async def test_a_component_shows_the_rows_and_renders_once_for_a_batch(ui: Frame
         assert screen.frames[-1] == list(range(1, 50))
 
 
-async def test_what_did_not_change_renders_nothing(ui: Framework) -> None:
+async def test_what_did_not_change_renders_nothing(ui: Ui) -> None:
     table = Table({"id": 1, "n": 1})
 
     def body() -> list[Row]:
@@ -264,7 +107,7 @@ async def test_what_did_not_change_renders_nothing(ui: Framework) -> None:
         assert len(screen.frames) == before
 
 
-async def test_readiness_is_shown(ui: Framework) -> None:
+async def test_readiness_is_shown(ui: Ui) -> None:
     table = Table({"id": 1, "n": 1}, ready=False)
 
     def body() -> tuple[bool, int]:
@@ -278,7 +121,7 @@ async def test_readiness_is_shown(ui: Framework) -> None:
         assert screen.frames[-1] == (True, 1)
 
 
-async def test_a_query_is_kept_while_it_says_the_same(ui: Framework) -> None:
+async def test_a_query_is_kept_while_it_says_the_same(ui: Ui) -> None:
     table, wanted, seen = Table({"id": 1, "n": 1}, {"id": 2, "n": 2}), 1, list[Rows[Row]]()
 
     def body() -> list[int]:
@@ -299,7 +142,7 @@ async def test_a_query_is_kept_while_it_says_the_same(ui: Framework) -> None:
         assert screen.frames[-1] == [2]
 
 
-async def test_a_change_between_render_and_subscription_is_not_missed(ui: Framework) -> None:
+async def test_a_change_between_render_and_subscription_is_not_missed(ui: Ui) -> None:
     table, late = Table({"id": 1, "n": 1}), True
 
     def body() -> list[int]:
@@ -314,7 +157,7 @@ async def test_a_change_between_render_and_subscription_is_not_missed(ui: Framew
         assert screen.frames[-1] == [1, 2]
 
 
-async def test_with_deps_the_query_is_built_only_when_one_changes(ui: Framework) -> None:
+async def test_with_deps_the_query_is_built_only_when_one_changes(ui: Ui) -> None:
     table, dep, built = Table({"id": 1, "n": 1}, {"id": 2, "n": 2}), 1, 0
 
     def body() -> list[int]:
@@ -335,7 +178,7 @@ async def test_with_deps_the_query_is_built_only_when_one_changes(ui: Framework)
         assert (built, screen.frames[-1]) == (2, [2])
 
 
-async def test_a_live_query_of_ones_own_is_shown_with_its_window(ui: Framework) -> None:
+async def test_a_live_query_of_ones_own_is_shown_with_its_window(ui: Ui) -> None:
     table = Table(*({"id": number, "n": number} for number in range(10)))
     client = DbClient()
     window = live_query(
@@ -355,7 +198,7 @@ async def test_a_live_query_of_ones_own_is_shown_with_its_window(ui: Framework) 
 # -- letting go --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_component_that_goes_lets_its_query_go(ui: Framework) -> None:
+async def test_a_component_that_goes_lets_its_query_go(ui: Ui) -> None:
     table, client = Table({"id": 1, "n": 1}), DbClient()
 
     def body() -> object:
@@ -370,7 +213,7 @@ async def test_a_component_that_goes_lets_its_query_go(ui: Framework) -> None:
         assert len(screen.frames) == before
 
 
-async def test_nothing_is_left_when_the_session_ends(ui: Framework) -> None:
+async def test_nothing_is_left_when_the_session_ends(ui: Ui) -> None:
     table, client = Table({"id": 1, "n": 1}), DbClient()
 
     def body() -> object:
@@ -387,7 +230,7 @@ async def test_nothing_is_left_when_the_session_ends(ui: Framework) -> None:
 # -- sessions ----------------------------------------------------------------------------------------------------------
 
 
-async def test_optimistic_rows_of_a_session_are_never_seen_by_another(ui: Framework) -> None:
+async def test_optimistic_rows_of_a_session_are_never_seen_by_another(ui: Ui) -> None:
     table, gate = Table({"id": 1, "n": 1}), asyncio.Event()
     transacts: list[Any] = []
 
@@ -409,7 +252,7 @@ async def test_optimistic_rows_of_a_session_are_never_seen_by_another(ui: Framew
             gate.set()
 
 
-async def test_use_collection_gives_the_instance_of_the_session(ui: Framework) -> None:
+async def test_use_collection_gives_the_instance_of_the_session(ui: Ui) -> None:
     table, mine = Table({"id": 1, "n": 1}), list[Collection[Row, int]]()
 
     def body() -> list[int]:
@@ -434,12 +277,12 @@ async def test_use_collection_gives_the_instance_of_the_session(ui: Framework) -
         (lambda: 5, "must return a DbClient"),
     ],
 )
-async def test_a_shared_client_is_refused(ui: Framework, client: Any, why: str) -> None:
+async def test_a_shared_client_is_refused(ui: Ui, client: Any, why: str) -> None:
     async with ui.show(lambda: use_session(ui.runtime, client, "DBProvider")) as screen:
         assert why in str(screen.error)
 
 
-async def test_a_client_is_given_to_one_session_only(ui: Framework) -> None:
+async def test_a_client_is_given_to_one_session_only(ui: Ui) -> None:
     client = DbClient()
 
     def body() -> DbClient:
@@ -450,7 +293,7 @@ async def test_a_client_is_given_to_one_session_only(ui: Framework) -> None:
         assert "used already" in str(second.error)
 
 
-async def test_a_hook_without_a_provider_says_so(ui: Framework) -> None:
+async def test_a_hook_without_a_provider_says_so(ui: Ui) -> None:
     table = Table()
     async with ui.show(lambda: ui.hooks.use_live_query(table.collection)) as screen:
         assert "use_live_query needs a provider" in str(screen.error)

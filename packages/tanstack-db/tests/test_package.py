@@ -18,6 +18,7 @@ DISTRIBUTION = "tanstack-db"
 PUBLIC_MODULES: set[str] = {
     "flet",
     "hooks",
+    "hooks.testing",
     "ivm",
     "nicegui",
     "query",
