@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from realtime_preset_node._server import NodeServer
 from realtime_preset_node._workers import Claim, served_address, worker_count
 from tanstack_db.testing import settle
 from tanstack_realtime import Channel, ConfigurationError, PublishError, RealtimeError
-from tanstack_realtime.server import Permissions, Realtime, ServerObserver, bearer_token
+from tanstack_realtime.server import Permissions, Realtime, ServerObserver, ServerStatistics, bearer_token
 
 GRANTED = Permissions(subscribe=True, publish=True)
 
@@ -609,6 +610,56 @@ async def test_what_waits_for_a_slow_reader_ends_with_its_subscription() -> None
     assert len(kinds) < 150
     assert [message["offset"] for message in frames[-1]["missed"]] == list(range(151, 201))
     await alice.gone()
+
+
+async def test_the_server_is_counted_and_observed() -> None:  # V8
+    class Ear(ServerObserver):
+        def __init__(self) -> None:
+            self.heard: list[tuple[object, ...]] = []
+
+        def subscribed(self, connection_id: str, user_id: str, channel: str, recovered: bool | None) -> None:
+            self.heard.append((bool(connection_id), user_id, channel, recovered))
+            raise RuntimeError("hook broke")
+
+        def dropped(self, user_id: str, channel: str, count: int) -> None:
+            self.heard.append((user_id, channel, count))
+            raise RuntimeError("hook broke")
+
+    ear = Ear()
+    site = Site(observer=ear, preset=NodePreset(slow_readers=LATEST))
+    assert site.realtime.statistics() == ServerStatistics()
+    alice = await site.client("alice")
+    answer = await alice.subscribe("ticks")
+    alice.stick()
+    for n in range(200):
+        await site.realtime.publish("ticks", moved("k", n))
+        await settle()
+    alice.stick(stuck=False)
+    (told,) = [frame for frame in await alice.take() if frame["type"] == "gap"]
+    alice.send(type="subscribe", id=2, channel="ticks", since={"epoch": answer["epoch"], "offset": 199})
+    await alice.take()
+    nobody = site.connect()
+    nobody.send(type="hello", versions=[1])
+    await nobody.task
+    expected = ServerStatistics(
+        connections=1,
+        connects=1,
+        channels=1,
+        subscribed=2,
+        recovered=1,
+        published=200,
+        denied=1,
+        dropped=told["missed"],
+    )
+    assert site.realtime.statistics() == expected
+    await alice.gone()
+    assert site.realtime.statistics() == replace(expected, connections=0, channels=0)
+    assert ear.heard == [
+        (True, "alice", "ticks", None),
+        ("alice", "ticks", told["missed"]),
+        (True, "alice", "ticks", True),
+    ]
+    assert [error.code for error in site.errors] == ["observer_failed"] * 3
 
 
 async def test_even_what_may_wait_is_bounded() -> None:  # A17

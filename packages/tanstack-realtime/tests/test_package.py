@@ -15,13 +15,14 @@ import pytest
 
 PACKAGE = "tanstack_realtime"
 DISTRIBUTION = "tanstack-realtime"
-PUBLIC_MODULES: set[str] = {"server", "testing"}
+PUBLIC_MODULES: set[str] = {"opentelemetry", "server", "server.opentelemetry", "testing"}
 FORBIDDEN = {
     "aiohttp",
     "anyio",
     "hypothesis",
     "httpx",
     "msgspec",
+    "opentelemetry",
     "pydantic",
     "pytest",
     "ssl",

@@ -181,7 +181,9 @@ class Peer:
         while self._lagging and not self._finished:
             await self._sink.drained()
             lagging, self._lagging = self._lagging, {}
-            for queue in lagging.values():
+            for channel, queue in lagging.items():
+                if queue.lost:
+                    self._shared.context.observer.dropped(self.session.user_id or "", channel, queue.lost)
                 for packet in join_packets(queue.drain()):
                     self.deliver(packet)
         self._catcher = None

@@ -544,6 +544,7 @@ class Session:
         self._hub.catch_up(self._outbox)
         self._outbox.forget(channel)
         answer = self._hub.subscribe(self._outbox, channel, request.since, now)
+        self._observer.subscribed(self.connection_id, self.user_id or "", channel, answer.recovered)
         self._grant(channel, permissions, now)
         self._send(
             subscription_frame(request.id, channel, answer.epoch, answer.offset, answer.recovered, answer.missed)

@@ -154,7 +154,8 @@ class LagQueue:
         self._room = policy.messages if isinstance(policy, DropOldest) else policy.keys
         self._waiting: OrderedDict[Hashable, Droppable] = OrderedDict()
         self._before: int | None = None
-        self._lost = 0
+        self.lost = 0
+        """How many messages were dropped that nothing supersedes."""
 
     def push(self, message: Droppable) -> None:
         """Take a message, and forget what the policy allows."""
@@ -170,19 +171,19 @@ class LagQueue:
         if len(self._waiting) > self._room:
             _, oldest = self._waiting.popitem(last=False)
             self.size -= oldest.size
-            self._lost += 1
+            self.lost += 1
 
     def drain(self) -> Sequence[Packet]:
         """Return what is to be sent, and be empty."""
         before = self._before
         packets: list[Packet] = []
-        if self._lost:
-            packets.append(Packet(gap_frame(self._channel, "lagged", self._lost)))
+        if self.lost:
+            packets.append(Packet(gap_frame(self._channel, "lagged", self.lost)))
             before = None
         for message in self._waiting.values():
             superseded = 0 if before is None else message.offset - before - 1
             packets.append(Packet(superseding(message.text, superseded)) if superseded else message)
             before = message.offset
         self._waiting.clear()
-        self._before, self._lost, self.size = None, 0, 0
+        self._before, self.lost, self.size = None, 0, 0
         return packets

@@ -19,6 +19,7 @@ from ._declared import Channels, DeclaresChannel
 from ._gate import Gate, Operation
 from ._permissions import ANONYMOUS, Authorize, GetUser, Identity, Permissions, Reject, Validate
 from ._preset import LocalServerPreset, Publication, ServerContext, ServerObserver, ServerPreset
+from ._statistics import ServerStatistics
 from ._text import publish_text
 from ._token import bearer_token, connection_with_token
 
@@ -39,6 +40,7 @@ __all__ = [
     "ServerContext",
     "ServerObserver",
     "ServerPreset",
+    "ServerStatistics",
     "Validate",
     "bearer_token",
     "connection_with_token",

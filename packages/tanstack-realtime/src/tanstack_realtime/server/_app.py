@@ -22,6 +22,7 @@ from ._origin import OriginPolicy
 from ._permissions import Authorize, GetUser, Validate
 from ._preset import LocalServerPreset, Publication, ServerContext, ServerObserver
 from ._routes import common_routes
+from ._statistics import CountingObserver, ServerStatistics
 
 if TYPE_CHECKING:
     from typing import Self
@@ -96,7 +97,7 @@ class Realtime:
         if isinstance(max_message_bytes, bool) or max_message_bytes < 1:
             raise ConfigurationError(f"max_message_bytes={max_message_bytes!r}: pass a positive number of bytes")
         self._on_error = on_error or _log_error
-        self._observer = GuardedObserver(observer or ServerObserver(), self._report)
+        self._observer = CountingObserver(GuardedObserver(observer or ServerObserver(), self._report))
         self._gate = Gate(
             authorize=authorize,
             get_user=get_user,
@@ -178,6 +179,10 @@ class Realtime:
         if channel is not None:
             parsed = parse_channel(channel if isinstance(channel, str) else serialize_key(channel))
         await self._server.revoke(user_id, parsed)
+
+    def statistics(self) -> ServerStatistics:
+        """Return numbers about this process's clients. Cheap."""
+        return self._observer.statistics()
 
     def local_transport(self, *, user_id: str) -> RealtimeTransport:
         """Return a transport for a client in this very process, without sockets.

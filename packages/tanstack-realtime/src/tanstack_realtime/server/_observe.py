@@ -42,6 +42,12 @@ class GuardedObserver(ServerObserver):
     def published(self, publication: Publication) -> None:
         self._guard("published", lambda: self._inner.published(publication))
 
+    def subscribed(self, connection_id: str, user_id: str, channel: str, recovered: bool | None) -> None:
+        self._guard("subscribed", lambda: self._inner.subscribed(connection_id, user_id, channel, recovered))
+
+    def dropped(self, user_id: str, channel: str, count: int) -> None:
+        self._guard("dropped", lambda: self._inner.dropped(user_id, channel, count))
+
     def channel_opened(self, channel: str) -> None:
         self._guard("channel_opened", lambda: self._inner.channel_opened(channel))
 

@@ -59,6 +59,12 @@ class ServerObserver:
     def published(self, publication: Publication) -> None:
         """A message was handed to the preset."""
 
+    def subscribed(self, connection_id: str, user_id: str, channel: str, recovered: bool | None) -> None:
+        """A client was subscribed; `recovered` tells, after an interruption, whether it was replayed what it missed."""
+
+    def dropped(self, user_id: str, channel: str, count: int) -> None:
+        """So many messages were not sent to a reader that is too slow, which is told."""
+
     def channel_opened(self, channel: str) -> None:
         """A channel has its first subscriber in this process."""
 
