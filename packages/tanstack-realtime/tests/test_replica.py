@@ -252,6 +252,29 @@ def test_an_update_of_a_row_that_was_deleted_here_asks_for_a_fetch() -> None:  #
     assert screen.hear("a", put(row(1, version=2)))
 
 
+def test_a_row_that_moved_out_of_sight_does_not_return_with_an_older_message() -> None:  # Q11, Q20
+    """Found by history 167: another's update was committed before the move, and its message came after it."""
+    screen = Screen("a")
+    screen.hear("a", put(row(1, version=1)))
+    screen.write(screen.replica.confirm([row(1, room="b", version=3)]).writes)
+
+    assert screen.rows == {}
+    assert screen.hear("a", put(row(1, version=2)))
+    assert screen.rows == {}
+
+
+def test_a_row_that_moved_stays_away_when_its_new_scope_closes() -> None:  # Q11, Q20
+    """Found by history 302: the row moved to a scope that was closed before the older message came."""
+    screen = Screen("a", "b")
+    screen.hear("a", put(row(1, version=1)))
+    screen.write(screen.replica.confirm([row(1, room="b", version=3)]).writes)
+    screen.write(screen.replica.close("b"))
+
+    assert screen.rows == {}
+    assert screen.hear("a", put(row(1, version=2)))
+    assert screen.rows == {}
+
+
 def test_a_row_that_the_database_shows_again_counts_whatever_its_version() -> None:
     screen = Screen("a")
     screen.hear("a", put(row(1, "first life", version=5)))

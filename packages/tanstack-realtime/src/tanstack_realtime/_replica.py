@@ -103,6 +103,8 @@ class _Entry(Generic[T]):
     """Tick of the last message from elsewhere about this row; 0 for none."""
     doubted: bool = False
     """A fetch brought an older version of the row than this one."""
+    moved: bool = False
+    """It came here from another scope, where older messages about it may still arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,10 @@ class Replica(Generic[T, K]):
 
     def close(self, scope: str) -> list[Write[T, K]]:
         """Remove a scope with its rows."""
+        for key in self._scopes.get(scope, ()):
+            entry = self._entries[key]
+            if entry.moved:
+                self._lose_sight(key, self._codec.version(entry.row))
         writes = self.empty(scope)
         self._scopes.pop(scope, None)
         return writes
@@ -418,7 +424,10 @@ class Replica(Generic[T, K]):
         else:
             row = step.row
         if step.scope not in self._scopes:
-            return ([self._remove(step.key)] if entry is not None else []), False
+            if entry is None:
+                return [], False
+            self._lose_sight(step.key, step.version)
+            return [self._remove(step.key)], False
         if entry is not None and entry.row == row and entry.scope == step.scope:
             return [], False
         # An update of a row that was deleted here: the delete or the update came late, the database knows which.
@@ -443,7 +452,8 @@ class Replica(Generic[T, K]):
         entry = self._entries.get(key)
         if entry is not None:
             self._scopes[entry.scope].discard(key)
-        self._entries[key] = _Entry(self._codec.key(row), row, scope, entry.heard if entry is not None else 0)
+        heard, moved = (0, False) if entry is None else (entry.heard, entry.moved or entry.scope != scope)
+        self._entries[key] = _Entry(self._codec.key(row), row, scope, heard, moved=moved)
         self._scopes[scope].add(key)
         return Write(self._entries[key].key, row)
 
@@ -456,6 +466,11 @@ class Replica(Generic[T, K]):
         self._tombstones[key] = max(version, self._tombstones.pop(key, version))
         if len(self._tombstones) > _TOMBSTONES:
             self._tombstones.popitem(last=False)
+
+    def _lose_sight(self, key: WireKey, version: int | None) -> None:
+        """The row moved to where nobody looks: older messages of where it was must not bring it back."""
+        if version is not None:
+            self._bury(key, version - 1)
 
     def _is_buried(self, key: WireKey, version: int | None) -> bool:
         buried = self._tombstones.get(key)
