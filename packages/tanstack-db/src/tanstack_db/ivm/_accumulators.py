@@ -78,10 +78,18 @@ class _Sum:
         return self._ints + self._floats + self._decimals + self._durations + sum(self._odd.values())
 
     def add(self, value: Any, /) -> None:
-        self._change(value, 1)
+        if value.__class__ is int:
+            self._int += value
+            self._ints += 1
+        else:
+            self._change(value, 1)
 
     def remove(self, value: Any, /) -> None:
-        self._change(value, -1)
+        if value.__class__ is int:
+            self._int -= value
+            self._ints -= 1
+        else:
+            self._change(value, -1)
 
     def value(self) -> Any:
         if not self.count:

@@ -82,9 +82,9 @@ class Group:
         touched: dict[Any, _Bucket] = {}
         for _, old, new in deltas:
             if old is None:
-                self._take(new, self._keys(new), 1, touched)
+                self._add(new, self._keys(new), touched)
             elif new is None:
-                self._take(old, self._keys(old), -1, touched)
+                self._remove(old, self._keys(old), touched)
             else:
                 self._change(old, new, touched)
         if self._is_total and not self._buckets:
@@ -95,8 +95,8 @@ class Group:
         was, now = self._keys(old), self._keys(new)
         name = _name(was)
         if name != _name(now):
-            self._take(old, was, -1, touched)
-            self._take(new, now, 1, touched)
+            self._remove(old, was, touched)
+            self._add(new, now, touched)
             return
         # Within its group a row matters only by the values that changed.
         for place, reader in enumerate(self._readers):
@@ -111,19 +111,34 @@ class Group:
             if after is not None:
                 bucket.totals[place].add(after)
 
-    def _take(self, row: Row, values: tuple[Any, ...], times: int, touched: dict[Any, _Bucket]) -> None:
-        name = _name(values)
-        bucket = touched.get(name)
-        if bucket is None:
-            bucket = touched[name] = self._bucket(name, values)
-        bucket.rows += times
+    def _add(self, row: Row, values: tuple[Any, ...], touched: dict[Any, _Bucket]) -> None:
+        bucket = self._touch(values, touched)
+        bucket.rows += 1
         for reader, total in zip(self._readers, bucket.totals, strict=True):
             value = row if reader is None else reader(row)
             if value is not None:
-                if times > 0:
-                    total.add(value)
-                else:
-                    total.remove(value)
+                total.add(value)
+
+    def _remove(self, row: Row, values: tuple[Any, ...], touched: dict[Any, _Bucket]) -> None:
+        bucket = self._touch(values, touched)
+        bucket.rows -= 1
+        for reader, total in zip(self._readers, bucket.totals, strict=True):
+            value = row if reader is None else reader(row)
+            if value is not None:
+                total.remove(value)
+
+    def _touch(self, values: tuple[Any, ...], touched: dict[Any, _Bucket]) -> _Bucket:
+        try:
+            # Nearly all values are their own names, and what is found by such a value has that name.
+            bucket = touched.get(values)
+        except TypeError:
+            bucket = None
+        if bucket is None:
+            name = _name(values)
+            bucket = touched.get(name)
+            if bucket is None:
+                bucket = touched[name] = self._bucket(name, values)
+        return bucket
 
     def _bucket(self, name: tuple[Any, ...], values: tuple[Any, ...]) -> _Bucket:
         bucket = self._buckets.get(name)
@@ -150,6 +165,8 @@ class Group:
 
 
 def _name(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(values) == 1:
+        return (hashable(values[0]),)
     return tuple([hashable(value) for value in values])
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 from .._errors import QueryError
 from ._expr import ACTIVE, Expr, Trace, is_expr
-from ._ir import AggregateCall, Call, Const, ExprIR, Grouping, RowFunction, function_key
+from ._ir import AggregateCall, Call, Const, ExprIR, Grouping, Ref, RowFunction, function_key
 from ._stand_in import StandIn
 from ._trace import Row, Shape, run
 
@@ -174,20 +174,21 @@ class _Replay(Trace):
         super().__init__()
         # Without computed keys nothing that is made of an expression matters, so it need not be made.
         self.inert = not any(isinstance(key, Call) for key in keys)
+        self.keys: Sequence[Any] = ()
+        self.places = {key: place for place, key in enumerate(keys)}
         self._names = names
-        self._order = keys
-        self._keys: dict[ExprIR, Any] = {}
         self._values: Sequence[Any] = ()
         self._next = 0
 
     def begin(self, keys: Sequence[Any], values: Sequence[Any]) -> None:
         """Take the values of the keys and the aggregates."""
-        self._keys.update(zip(self._order, keys, strict=True))
+        self.keys = keys
         self._values = values
         self._next = 0
 
     def make(self, ir: ExprIR, *operands: Expr[Any]) -> Any:
-        return self._keys[ir] if ir in self._keys else super().make(ir)
+        place = self.places.get(ir)
+        return super().make(ir) if place is None else self.keys[place]
 
     def aggregate(self, name: Name, value: object, *, distinct: bool) -> Any:
         index = self._next
@@ -203,20 +204,35 @@ class _Replay(Trace):
 
 
 class _ReplayRow(Row):
-    """Remembers its columns that are no keys: they are the same in every replay."""
+    """Remembers which of its columns are keys; the others are the same in every replay."""
 
-    __slots__ = ("__columns",)
+    __slots__ = ("__columns", "__index", "__places", "__replay")
 
-    def __init__(self, trace: Trace, index: int, shape: Shape) -> None:
-        super().__init__(trace, index, shape)
+    def __init__(self, replay: _Replay, index: int, shape: Shape) -> None:
+        super().__init__(replay, index, shape)
+        self.__replay = replay
+        self.__index = index
         self.__columns: dict[str, Expr[Any]] = {}
+        self.__places: dict[str, int] = {}
 
     def __getattr__(self, name: str) -> Any:
-        known = self.__columns.get(name)
-        if known is not None:
-            return known
-        column = super().__getattr__(name)
-        if is_expr(column):
+        if (place := self.__places.get(name)) is not None:
+            return self.__replay.keys[place]
+        if (column := self.__columns.get(name)) is not None:
+            return column
+        return self.__remembered(name, super().__getattr__(name))
+
+    def __getitem__(self, name: object) -> Any:
+        if isinstance(name, str) and (name in self.__places or name in self.__columns):
+            return self.__getattr__(name)
+        column = super().__getitem__(name)
+        return self.__remembered(name, column) if isinstance(name, str) else column
+
+    def __remembered(self, name: str, column: Any) -> Any:
+        place = self.__replay.places.get(Ref(self.__index, (name,)))
+        if place is not None:
+            self.__places[name] = place
+        elif is_expr(column):
             self.__columns[name] = column
         return column
 
