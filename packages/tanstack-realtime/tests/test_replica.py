@@ -275,6 +275,19 @@ def test_a_row_that_moved_stays_away_when_its_new_scope_closes() -> None:  # Q11
     assert screen.rows == {}
 
 
+def test_an_update_of_a_row_that_the_snapshot_lacks_asks_for_another_fetch() -> None:  # G4, Q11
+    """Found by history 319: the delete was missed in a gap, and the older update came while the snapshot was read."""
+    screen = Screen("a")
+    screen.hear("a", put(row(1, version=1)))
+    mark = screen.replica.fetching("a")
+    screen.hear("a", put(row(1, version=2)))
+    screen.write(screen.replica.snapshot(mark, []))
+
+    assert mark.incomplete
+    screen.load("a")
+    assert screen.rows == {}
+
+
 def test_a_row_that_the_database_shows_again_counts_whatever_its_version() -> None:
     screen = Screen("a")
     screen.hear("a", put(row(1, "first life", version=5)))

@@ -121,6 +121,8 @@ class _Step(Generic[T]):
     part: Mapping[str, Any] | None = None
     version: int | None = None
     is_insert: bool = False
+    is_update: bool = False
+    """A message that says so; what an own server function returned is neither."""
 
     @property
     def is_delete(self) -> bool:
@@ -272,6 +274,9 @@ class Replica(Generic[T, K]):
             if step.row is not None:
                 target.pop(step.key, None)
         elif step.row is not None:
+            if there is None and step.is_update:
+                # Made after the snapshot was read, or late and deleted before it: the next fetch tells.
+                mark.incomplete = True
             target[step.key] = step.row
         elif step.is_delete:
             target.pop(step.key, None)
@@ -355,7 +360,7 @@ class Replica(Generic[T, K]):
             )
         version = self._codec.version(row)
         version = version if version is not None else change.version
-        return _Step(self._tick, scope, key, row, None, version, is_insert=change.action == "insert")
+        return _Step(self._tick, scope, key, row, None, version, change.action == "insert", change.action == "update")
 
     def _decoded_key(self, scope: str, change: RowChange) -> WireKey:
         """The bare form of a delete names its row by `data` only."""
