@@ -62,7 +62,7 @@ async def members_see_each_other(kit: Kit) -> None:
     must(member.status == "online", f"a member who is there is {member.status}")
     hers.update(x=7, y=[1, {"ü": None}])
     await _sees(kit, his, [{"name": "Ann", "x": 7, "y": [1, {"ü": None}]}], "an update is seen, merged")
-    late = await _enter(kit, await kit.client("cy"), channel)
+    late = await _enter(kit, await kit.client("bob"), channel)
     expected = [{"name": "Ann", "x": 7, "y": [1, {"ü": None}]}, {"name": "Bob"}]
     await kit.until(
         lambda: sorted(_states(late), key=str) == sorted(expected, key=str), "a late joiner sees the latest states"
