@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from ._prefix import PrefixSums
@@ -53,7 +54,7 @@ class SortedRows:
 
     def load(self, entries: Sequence[Entry]) -> None:
         """Hold these rows and no others. Sorts once, which is much faster than inserting one by one."""
-        ordered = sorted(entries, key=_sort_of)
+        ordered = sorted(entries, key=itemgetter(0))
         self._sorts, self._names, self._rows, self._last, self._shared = [], [], [], [], []
         half = _SPLIT // 2
         for start in range(0, len(ordered), half):
@@ -236,7 +237,3 @@ class SortedRows:
             del full[half:]
         self._last.insert(chunk, self._sorts[chunk][-1])
         self._shared.insert(chunk + 1, False)
-
-
-def _sort_of(entry: Entry) -> SortKey:
-    return entry[0]
