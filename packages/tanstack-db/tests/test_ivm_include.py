@@ -30,7 +30,11 @@ def include(limit: int | None = None, offset: int = 0, make: Any = None) -> Incl
     return Include(by, by, lambda: Order(place, limit=limit, offset=offset), make)
 
 
-@pytest.mark.parametrize("make", [None, lambda row: row["b"] > 0])
+def is_large(row: Any) -> bool:
+    return bool(row["b"])
+
+
+@pytest.mark.parametrize("make", [None, is_large])
 @given(
     history=st.lists(st.tuples(batches, batches), max_size=10),
     limit=st.none() | st.integers(0, 2),

@@ -57,7 +57,7 @@ VALUES = (None, 0, 1, 2)
 Nulls: TypeAlias = Literal["first", "last"]
 NULLS: st.SearchStrategy[Nulls] = st.sampled_from(["first", "first", "last"])
 
-Output: TypeAlias = Literal["rows", "select", "groups", "total", "first", "totals", "distinct"]
+Output: TypeAlias = Literal["rows", "select", "groups", "total", "first", "totals", "distinct", "include"]
 
 
 # -- random queries ----------------------------------------------------------------------------------------------------
@@ -102,7 +102,9 @@ class Spec:
     def is_ordered(self) -> bool:
         if self.output == "distinct":
             return self.having is not None
-        return self.output in ("rows", "select") and bool(self.order or self.limit is not None or self.offset)
+        return self.output in ("rows", "select", "include") and bool(
+            self.order or self.limit is not None or self.offset
+        )
 
 
 def conds(sources: int) -> st.SearchStrategy[Cond]:
@@ -133,7 +135,7 @@ def specs(draw: st.DrawFn) -> Spec:
         )
         for _ in range(number)
     )
-    outputs: list[Output] = ["rows", "rows", "select", "groups", "total", "first", "totals", "distinct"]
+    outputs: list[Output] = ["rows", "rows", "select", "groups", "total", "first", "totals", "distinct", "include"]
     output = draw(st.sampled_from(outputs))
     of_source = st.integers(0, number - 1)
     is_cut = draw(st.booleans())
@@ -256,6 +258,30 @@ def build_source(source: From, tables: Sequence[Collection[Row, int]]) -> Any:
     return query if source.limit is None else query.order_by("a").limit(source.limit)
 
 
+def children(spec: Spec, tables: Sequence[Collection[Row, int]]) -> Callable[..., Any]:
+    """The rows of a table whose `a` is that of the parent's first source, each with the rows that it is the `a` of."""
+
+    def deeper(child: Any) -> Any:
+        return QueryBuilder().from_(tables[1]).where(lambda row: row["id"] == child["a"]).select(selected)
+
+    def of(*parents: Any) -> Any:
+        query = QueryBuilder().from_(tables[0]).where(lambda row: parents[0]["a"] == row["a"]).order_by("b", "desc")
+        query = query if spec.having is None else query.limit(spec.having)
+        return query.include(deeper) if spec.group[0][1] == "a" else query
+
+    return of
+
+
+def naive_children(spec: Spec, parents: Sequence[Row | None], tables: Sequence[Mapping[int, Row]]) -> list[Any]:
+    wanted = None if parents[0] is None else parents[0]["a"]
+    found = [(key, row) for key, row in tables[0].items() if wanted is not None and row["a"] == wanted]
+    found.sort(key=lambda item: (part(item[1]["b"], desc=True), item[0]))
+    rows = [row for _, row in found][: spec.having]
+    if spec.group[0][1] != "a":
+        return rows
+    return [(row, [selected(other) for key, other in tables[1].items() if key == row["a"]]) for row in rows]
+
+
 def build(spec: Spec, tables: Sequence[Collection[Row, int]]) -> Any:
     query: Any = QueryBuilder().from_(s0=build_source(spec.sources[0], tables))
     for index, kind in enumerate(spec.kinds):
@@ -283,6 +309,8 @@ def build(spec: Spec, tables: Sequence[Collection[Row, int]]) -> Any:
             return query.aggregate(aggregates([]))
         case "totals":
             return query.select(n=len, seen=seen_of(spec))
+        case "include":
+            return query.include(c=children(spec, tables))
         case "first":
             return query.find_one()
         case _:
@@ -415,6 +443,8 @@ def naive(spec: Spec, tables: Sequence[Mapping[int, Row]]) -> Any:
         different = {selected(*row) for row in rows}
         by_key = sorted(different, key=lambda row: tuple(map(part, row)))
         return by_key if spec.having is None else by_key[: spec.having]
+    if spec.output == "include":
+        return [(*row, naive_children(spec, row, tables)) for row in rows]
     flat = rows if len(spec.sources) > 1 else [row[0] for row in rows]
     if spec.output == "first":
         return flat[0] if flat else None
@@ -534,7 +564,7 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if has_totals(value):
         return {"n": value.n, "seen": value.seen}
-    return tuple(value) if is_tuple(value) else value
+    return tuple(map(plain, value)) if is_tuple(value) else value
 
 
 def is_rows(value: object) -> bool:

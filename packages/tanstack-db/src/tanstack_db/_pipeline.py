@@ -25,16 +25,17 @@ from .ivm._dispatch import EqualityDispatch
 from .ivm._distinct import Distinct
 from .ivm._filter import Filter
 from .ivm._group import Group
+from .ivm._include import Include
 from .ivm._join import Join, match_on
 from .ivm._order import Order
-from .ivm._project import Project
+from .ivm._project import Project, row_maker
 from .ivm._sorted import SortedRows
 from .ivm._stage import Stage
 from .ivm._totals import Totals
 from .ivm._union import union_all
 from .query import _ir
 from .query._compile import Accessor, predicate, sort_key, value
-from .query._ir import Call, ExprIR, Grouping, JoinIR, QueryIR, RowFunction
+from .query._ir import Call, ExprIR, Grouping, IncludeIR, JoinIR, QueryIR, RowFunction
 from .query._text import aggregate_text, condition_text, expr_text, function_text, order_text
 
 __all__ = ["Pipeline"]
@@ -69,9 +70,14 @@ class Pipeline:
         if ir.union:
             united = ", ".join(names)
             last = self._union = Step("union", lambda: united, union_all, [item.step for item in self._inputs])
-            names, accessors = names[:1], accessors[:1] if len(set(accessors)) == 1 else ["any"]
+            names = names[:1]
+            accessors = [accessors[0] if len(set(accessors)) == 1 else "any"]
         for join, other in zip(ir.joins, self._inputs[1:], strict=not ir.union):
-            last = _join(join, names, accessors, (last, other.step))
+            inputs = (last, other.step)
+            if isinstance(join, IncludeIR):
+                last = _include(join, names, accessors, inputs)
+            else:
+                last = _join(join, names, accessors, inputs)
             self._joins.append(last)
         self._before_order: list[Step] = []
         if plan.where:
@@ -287,6 +293,21 @@ def _join(join: JoinIR, names: Sequence[str], accessors: Sequence[Accessor], inp
         return condition_text([Call("eq", pair) for pair in join.on], names)
 
     return Step(f"{join.kind} join", detail, made.push, inputs)
+
+
+def _include(include: IncludeIR, names: Sequence[str], accessors: Sequence[Accessor], inputs: Sequence[Step]) -> Step:
+    count, width = include.index, include.width
+    inner: list[Accessor] = [accessors[count]] if width == 1 else ["any"] * width
+    parent = [value(expr, sources=count, accessors=accessors[:count]) for expr, _ in include.on]
+    child = [value(expr, sources=width, accessors=inner) for _, expr in include.on]
+    by = sort_key(include.order_by, sources=width, accessors=inner)
+
+    def order() -> Order:
+        return Order(lambda key, pair: by(key, pair[0]), limit=include.limit, offset=include.offset)
+
+    show = None if include.projection is None else row_maker(include.projection.function, sources=width)
+    made = Include(match_on(parent), match_on(child), order, show, arity=count)
+    return Step("include", lambda: names[count], made.push, inputs)
 
 
 def _projection(ir: QueryIR, accessors: Sequence[Accessor], order: Order | None) -> Stage | None:

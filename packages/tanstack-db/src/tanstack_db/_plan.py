@@ -19,7 +19,7 @@ from typing import Any, TypeAlias, cast
 
 from ._errors import OpenParameterError
 from ._relation import LoadSubset, OrderTerm, Relation
-from .query._ir import Call, Const, ExprIR, Grouping, QueryIR, Ref, RowFunction, Totals, refs
+from .query._ir import Call, Const, ExprIR, Grouping, IncludeIR, QueryIR, Ref, RowFunction, Totals, refs
 
 __all__ = ["Plan", "SourcePlan", "over_first", "plan"]
 
@@ -76,6 +76,10 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
             _bind(conjunct, row)
     # What the conditions of the query do not say is tested as well: a scope is only its rows.
     extra: list[Bindings] = [dict(source.source._demand()) for source in ir.sources]
+    includes = [join for join in ir.joins if isinstance(join, IncludeIR)]
+    for include in includes:
+        for condition in include.where:
+            _bind(condition, [bound[include.index]])
     for own, implied in zip(bound, extra, strict=True):
         for column, values in implied.items():
             _narrow(own, column, values)
@@ -88,6 +92,8 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
             extra[index].update(found)
 
     pushed: list[list[ExprIR]] = [[_one_of(column, values) for column, values in own.items()] for own in extra]
+    for include in includes:
+        pushed[include.index] += include.where
     residual: list[ExprIR] = []
     for conjunct in conjuncts:
         used = {ref.source for ref in refs(conjunct)}
@@ -112,7 +118,7 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
         sources,
         tuple(residual),
         is_ordered=by_row and (bool(ir.order_by) or ir.limit is not None or ir.offset > 0),
-        has_outer_rows=by_row and not ir.distinct and any(join.kind != "inner" for join in ir.joins),
+        has_outer_rows=by_row and not ir.distinct and any(join.kind not in ("inner", "include") for join in ir.joins),
     )
 
 
@@ -187,6 +193,8 @@ def _is_nullable(index: int, ir: QueryIR) -> bool:
     """Whether an outer join may show rows without this source."""
     for join in ir.joins:
         joined, earlier = index == join.index, index < join.index
+        if joined and join.kind == "include":
+            return True  # a condition on the list, not on a child
         if (joined and join.kind in ("left", "full")) or (earlier and join.kind in ("right", "full")):
             return True
     return False

@@ -77,6 +77,12 @@ query.where(lambda t: t.priority.one_of([3]))  # error
 query.where(lambda t: t.completed_at.is_none())  # error
 query.where(lambda t: col(t.done) & 3)  # error
 
+# includes
+query.include(lambda t: q.from_(comments).where(lambda c: c.todoid == t.id))  # error
+query.include(lambda t: q.from_(comments).where(lambda c: c.todo_id == t.idd))  # error
+query.include(lambda t: comments.get("1"))  # error
+query.include(lambda t: q.from_(comments).where(todo_id=t.id)).select(lambda t, cs: cs.todo_id)  # error
+
 # arguments
 query.where(lambda t, c: t.done)  # error
 query.where("project_id", "==", "p")  # error

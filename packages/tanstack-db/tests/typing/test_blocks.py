@@ -315,3 +315,22 @@ async def test_effects() -> None:
     assert_type(effect, Effect[Todo])
     effect.close()
     create_effect(todos, on_exit=lambda change: print(change.value.text), on_batch=len).close()
+
+
+def test_includes() -> None:
+    q = QueryBuilder()
+    lists = q.from_(todos).include(lambda t: q.from_(comments).where(lambda c: c.todo_id == t.id).limit(3))
+    assert_type(lists, Query[tuple[Todo, Rows[Comment]], Todo, Rows[Comment]])
+    for todo, found in live_query(lists).get():
+        assert_type(todo, Todo)
+        assert_type(found, Rows[Comment])
+    nested = q.from_(todos).include(
+        talk=lambda t: (
+            q.from_(comments)
+            .where(lambda c: c.todo_id == t.id)
+            .include(lambda c: q.from_(users).where(lambda u: u.id == c.author_id))
+            .select(lambda c, authors: (c.id, len(authors)))
+        )
+    )
+    assert_type(nested, Query[tuple[Todo, Rows[tuple[str, int]]], Todo, Rows[tuple[str, int]]])
+    assert_type(nested.select(lambda t, talk: [author for _, author in talk]), Query[list[int], list[int]])

@@ -4,6 +4,7 @@
 ``_stage``                            what an operator is: keyed deltas in, keyed deltas out
 ``_filter _project``                  rows that pass; rows made of rows
 ``_join``, ``_buckets``               pairs of rows with equal keys; the hash index below
+``_include``                          rows with the list of their children
 ``_group``, ``_accumulators``         groups, and aggregates that can take a value back
 ``_union``, ``_distinct``             several inputs as one; each different row once
 ``_order``, ``_sorted``, ``_prefix``  windows on a sorted list in chunks, with snapshots that share what did not change

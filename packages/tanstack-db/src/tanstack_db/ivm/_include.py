@@ -126,11 +126,17 @@ class Include:
             return False
         chunks = order.chunks()
         children = Rows[Any](lambda: [made for _, made in chain.from_iterable(chunks)])
-        before = self._lists.get(name, _NOTHING)
-        if all(old and new and same(old[1], new[1]) for _, old, new in shown) and before == children:
-            return False  # what is shown of the children is what it was, and they stand as they stood
+        if _may_be_equal(shown) and self._lists.get(name, _NOTHING) == children:
+            return False  # what is shown of the children is what it was
         if any(chunks):
             self._lists[name] = children
         else:
             self._lists.pop(name, None)
         return True
+
+
+def _may_be_equal(shown: Deltas) -> bool:
+    """Whether a list may be equal to that before these deltas. Else nobody need compare them item by item."""
+    gone = [old[1] for _, old, _ in shown if old is not None]
+    came = [new[1] for _, _, new in shown if new is not None]
+    return len(gone) == len(came) and (len(gone) > 1 or same(gone[0], came[0]))

@@ -9,7 +9,7 @@ from .._delta import Delta, Deltas
 from .._errors import QueryError
 from ._values import same
 
-__all__ = ["Project"]
+__all__ = ["Project", "row_maker"]
 
 
 class Project:
@@ -25,7 +25,7 @@ class Project:
         make: makes the output row; gets the row, or with several sources one argument per source.
         sources: how many rows make up an input row.
         """
-        self._make: Callable[[Any], Any] = make if sources == 1 else _spread(make)
+        self._make = row_maker(make, sources=sources)
         self._rows: dict[Any, Any] = {}
 
     def push(self, deltas: Deltas) -> Deltas:
@@ -50,7 +50,11 @@ class Project:
         return out
 
 
-def _spread(make: Callable[..., Any]) -> Callable[[Any], Any]:
+def row_maker(make: Callable[..., Any], *, sources: int) -> Callable[[Any], Any]:
+    """Return `make` as a function of one input row; arguments as for `Project`."""
+    if sources == 1:
+        return make
+
     def call(rows: Any) -> Any:
         return make(*rows)
 

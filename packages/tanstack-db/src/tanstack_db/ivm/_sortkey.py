@@ -168,9 +168,11 @@ def _other_key(key: Any) -> Slots:
     if isinstance(key, tuple):
         return _key_sequence(cast("Any", key))
     if isinstance(key, frozenset):
-        return ("set", tuple(sorted(map(key_slots, cast("Any", key)))))
+        members: frozenset[Any] = cast("Any", key)
+        return ("set", tuple(sorted(map(key_slots, members))))
     group, slot = slots(key)
-    return (group, (slot, repr(key))) if isinstance(key, _UNORDERED) or isinstance(slot, _Total) else (group, slot)
+    has_order = not isinstance(slot, _Total) and not isinstance(key, _UNORDERED)
+    return (group, slot) if has_order else (group, (slot, repr(cast("object", key))))
 
 
 _UNORDERED: Final = (Mapping, set, frozenset, complex)

@@ -10,7 +10,7 @@ not take a whole query down: what cannot be said is *unknown* (``None``), as in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 from .._errors import SchemaError
@@ -185,12 +185,12 @@ def _frozen(value: Any) -> Hashable:
     if isinstance(value, Mapping):
         mapping: Mapping[Any, Any] = cast("Any", value)
         return (dict, frozenset((key, hashable(item)) for key, item in mapping.items()))
-    if isinstance(value, list):
-        items: list[Any] = cast("Any", value)
-        return (list, tuple([hashable(item) for item in items]))
     if isinstance(value, tuple):
         parts: tuple[Any, ...] = cast("Any", value)
         return tuple([hashable(part) for part in parts])
+    if isinstance(value, Sequence):
+        items: Sequence[Any] = cast("Any", value)
+        return (list, tuple([hashable(item) for item in items]))
     if isinstance(value, set):
         members: set[Any] = cast("Any", value)
         return frozenset(hashable(item) for item in members)
@@ -199,4 +199,5 @@ def _frozen(value: Any) -> Hashable:
     except SchemaError:
         # Equal only to itself: its class says neither how it is hashed nor what is in it.
         return ("unhashable", id(value))
-    return (type(value), tuple([(name, hashable(item)) for name, item in columns.items()]))
+    kind: type[Any] = value.__class__
+    return (kind, tuple([(name, hashable(item)) for name, item in columns.items()]))

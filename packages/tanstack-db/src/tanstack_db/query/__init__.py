@@ -2,6 +2,7 @@
 
 ================  ==================================================================================================
 ``_builder``      `QueryBuilder`, `Query`, `Grouped`, `One`: immutable, typed; ``_clauses`` reads each clause's forms
+``_includes``     the children of `Query.include`, parted from what names their parent
 ``_aggregates``   `count` and its kin; ``_grouping`` traces the function that calls them, and replays it per result
 ``_sources``      names, columns and string paths
 ``_trace``        runs a lambda with stand-ins for rows; ``_expr`` has `Expr`, what their columns are, and `col`

@@ -18,6 +18,7 @@ from .._snapshot import Rows
 from ._clauses import join_pairs, order_terms, totals, where_terms, window
 from ._expr import Expr
 from ._grouping import grouping
+from ._includes import include_of
 from ._ir import Collation, ExprIR, JoinIR, JoinKind, Nulls, QueryIR, RowFunction
 from ._sources import one_source, row_sources, shapes_of, source_ir
 from ._trace import check_function, values
@@ -290,6 +291,37 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
         """Join another source; rows of both sides stay without a match. Arguments as for `join`."""
         return self._join("full", args, on, named)
 
+    @overload
+    def include(self, children: Callable[[*Ts], Source[U]], /) -> Query[tuple[*Ts, Rows[U]], *Ts, Rows[U]]: ...
+    @overload
+    def include(self, /, **named: Callable[[*Ts], Source[U]]) -> Query[tuple[*Ts, Rows[U]], *Ts, Rows[U]]: ...
+    def include(self, /, *args: Any, **named: Any) -> Any:
+        """Give every row the list of its children, ordered and cut for each row on its own.
+
+        Example:
+            >>> q.from_(todos).include(
+            ...     lambda todo: q.from_(comments).where(lambda c: c.todo_id == todo.id).order_by("created_at").limit(3)
+            ... ).select(lambda todo, comments: TodoView(todo, comments))
+
+        A row that has no children has an empty list. Children may have includes of their own. What changes in a list
+        is a change of the rows that have it, and of nothing else.
+
+        Args:
+            args: the function that gives the query of a row's children: a query with a `where` that compares columns of
+                the children and of the row by ``==``, several joined by ``&``.
+            named: the same, by a name for the list; by default it is that of the children's source.
+
+        Raises:
+            QueryError: the function gives something else, or the name is taken.
+        """
+        given = [*((None, function) for function in args), *named.items()]
+        if len(given) != 1:
+            raise QueryError("include takes one function that gives a query of children; call it again for others")
+        level = self._level("include")
+        ((name, function),) = given
+        source, include = include_of(function, level, name)
+        return Query[Any, Any](replace(level, sources=(*level.sources, source), joins=(*level.joins, include)))
+
     # -- projection ----------------------------------------------------------------------------------------------------
 
     @overload
@@ -357,10 +389,17 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
     def _level(self, clause: str) -> QueryIR:
         """Return the level that a clause belongs to: this one, or after a projection a new one."""
         ir = self._ir
-        if ir.projection is None and not (clause == "join" and (ir.union or ir.distinct)):
-            return ir
+        if ir.projection is None:
+            if clause not in ("join", "include") or not (
+                ir.union or ir.distinct or (ir.has_includes and clause == "join")
+            ):
+                return ir
+            if ir.width > 1:
+                raise QueryError(
+                    f"call {clause} before {'distinct' if ir.distinct else 'include'}, or select() in between"
+                )
         if (
-            clause in ("where", "join", "distinct")
+            clause in ("where", "join", "include", "distinct")
             and ir.order_by
             and ir.limit is None
             and isinstance(ir.projection, RowFunction)

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from .._errors import QueryError
 from ..ivm import _values
-from ._ir import Call, Const, ExprIR, Ref
+from ._ir import Call, Const, ExprIR, Outer, Ref
 
 __all__ = ["Accessor", "Emitter", "TotalEmitter"]
 
@@ -78,7 +78,7 @@ class Emitter:
         """Return text whose truth says whether `expr` is true."""
         if isinstance(expr, Const):
             return repr(_values.truth(expr.value) is True)
-        if isinstance(expr, Ref):
+        if not isinstance(expr, Call):
             return self.value(expr)
         op, args = expr.op, expr.args
         if op in ("and", "or"):
@@ -122,6 +122,8 @@ class Emitter:
             return self.constant(expr.value)
         if isinstance(expr, Ref):
             return self._column(expr)
+        if isinstance(expr, Outer):
+            raise QueryError("the parent of an include is known only to the where() of the query that include is given")
         op, args = expr.op, expr.args
         if op in _MIRRORED:
             return f"{self.use(op)}({self._listed(args)})"

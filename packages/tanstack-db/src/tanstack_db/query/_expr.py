@@ -17,7 +17,7 @@ from typing import Any, Generic, NoReturn, cast
 from typing_extensions import TypeIs, TypeVar
 
 from .._errors import QueryError
-from ._ir import Call, Const, ExprIR, Ref
+from ._ir import Call, Const, ExprIR, Outer, Ref
 
 __all__ = ["ACTIVE", "Expr", "Trace", "col", "describe", "is_expr", "lift"]
 
@@ -45,6 +45,8 @@ class Trace:
 
     replaying = False
     inert = False
+    outer: int | None = None
+    """For the parent rows of an include: its scope. Their columns may be used in the lambdas of its query."""
 
     def __init__(self) -> None:
         self.touched = False
@@ -264,7 +266,11 @@ class Expr(Generic[V]):
     def _call(self, op: str, *others: object, swapped: bool = False) -> Expr[Any]:
         if self._trace.inert:
             return self
-        operands = [self, *(lift(self._trace, other, op) for other in others)]
+        trace = self._trace
+        if trace.outer is not None:
+            # `parent.id == child.parent_id`: the condition is one of the child's lambda.
+            trace = next((other._trace for other in others if is_expr(other) and other._trace.outer is None), trace)
+        operands = [lift(trace, operand, op) for operand in (self, *others)]
         if swapped:
             operands.reverse()
         args: list[ExprIR] = []
@@ -272,7 +278,7 @@ class Expr(Generic[V]):
             ir = operand._ir
             # a | b | c | … is one level deep, however long
             args += ir.args if op in ("and", "or") and isinstance(ir, Call) and ir.op == op else (ir,)
-        return cast("Expr[Any]", self._trace.make(Call(op, tuple(args)), *operands))
+        return cast("Expr[Any]", trace.make(Call(op, tuple(args)), *operands))
 
     def _logic(self, op: str, other: object, *, swapped: bool = False) -> Expr[Any]:
         if not (isinstance(other, bool) or is_expr(other)) and not self._trace.replaying:
@@ -290,9 +296,10 @@ class Expr(Generic[V]):
     def _step(self, name: str) -> Any:
         if self._trace.replaying and not isinstance(self._ir, Ref):
             return self
-        if not isinstance(self._ir, Ref):
+        column = self._ir.ref if isinstance(self._ir, Outer) else self._ir
+        if not isinstance(column, Ref):
             raise QueryError(f"{self!r} has no column {name!r}: only columns have nested columns")
-        return self._trace.make(Ref(self._ir.source, (*self._ir.path, name)), self)
+        return self._trace.make(Ref(column.source, (*column.path, name)), self)
 
 
 def col(value: V | None, /) -> Expr[V]:
@@ -327,7 +334,7 @@ def lift(trace: Trace, value: object, op: str = "eq") -> Expr[Any]:
         QueryError: None, a row, or an expression of another lambda.
     """
     if is_expr(value):
-        if value._trace is not trace:
+        if value._trace is not trace and value._trace.outer is None:
             raise QueryError(f"{value!r} belongs to another lambda: use the rows that this one is called with")
         return value
     if trace.replaying:
@@ -344,6 +351,8 @@ def describe(ir: ExprIR) -> str:
     """Return an expression as short text, for messages."""
     if isinstance(ir, Ref):
         return ".".join(("row", *ir.path))
+    if isinstance(ir, Outer):
+        return ".".join(("parent", *ir.ref.path))
     if isinstance(ir, Const):
         return repr(ir.value)
     if ir.op in _SYMBOLS:

@@ -25,10 +25,12 @@ __all__ = [
     "Const",
     "ExprIR",
     "Grouping",
+    "IncludeIR",
     "JoinIR",
     "JoinKind",
     "Nulls",
     "OrderIR",
+    "Outer",
     "Projection",
     "QueryIR",
     "Ref",
@@ -50,6 +52,17 @@ class Ref:
 
     source: int
     path: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """A column of the parent row, in the query of an include. Gone once the include is made.
+
+    `scope` is the include's own, since includes nest.
+    """
+
+    scope: int
+    ref: Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,7 @@ class Call:
     args: tuple[ExprIR, ...]
 
 
-ExprIR: TypeAlias = Ref | Const | Call
+ExprIR: TypeAlias = Ref | Const | Call | Outer
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,11 +201,37 @@ class OrderIR:
 
 
 @dataclass(frozen=True, slots=True)
+class IncludeIR:
+    """Adds to every row of everything before it the list of its children, rows of `QueryIR.sources[index]`.
+
+    Attributes:
+        on: pairs (expression over earlier sources, expression over the children's level), all equal.
+        width: of the children's level.
+        order_by: of the children of one parent.
+        limit: children per parent, or None for all.
+        offset: children of each parent that are left out.
+        projection: what is shown of a child.
+        where: conditions on the source, as expressions over it alone.
+    """
+
+    index: int
+    on: tuple[tuple[ExprIR, ExprIR], ...]
+    width: int = 1
+    order_by: tuple[OrderIR, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    projection: RowFunction | None = None
+    where: tuple[ExprIR, ...] = ()
+    kind: Literal["include"] = "include"
+
+
+@dataclass(frozen=True, slots=True)
 class QueryIR:
     """One level of a query; see the module docstring.
 
     Attributes:
-        sources: the first is ``from_``, each other one has its `JoinIR`; in a union all of them are alternatives.
+        sources: the first is ``from_``, each other one has its `JoinIR`, or after those its `IncludeIR`; in a union all
+            of them are alternatives.
         where: conditions, all of which must be true.
         limit: None for no window.
         projection: None keeps the row, or with joins the tuple of rows.
@@ -202,7 +241,7 @@ class QueryIR:
     """
 
     sources: tuple[SourceIR, ...]
-    joins: tuple[JoinIR, ...] = ()
+    joins: tuple[JoinIR | IncludeIR, ...] = ()
     where: tuple[ExprIR, ...] = ()
     order_by: tuple[OrderIR, ...] = ()
     limit: int | None = None
@@ -216,6 +255,11 @@ class QueryIR:
     def width(self) -> int:
         """How many rows of sources make up one row of this level."""
         return 1 if self.union else len(self.sources)
+
+    @property
+    def has_includes(self) -> bool:
+        """Whether rows have lists of children."""
+        return any(join.kind == "include" for join in self.joins)
 
 
 def refs(expr: ExprIR) -> Iterator[Ref]:

@@ -70,11 +70,21 @@ class _United(LiveSource[Any]):
         self.shapes = frozenset(replace(shape, name="") for shape in shapes_of(sources))
 
 
+class _Children(LiveSource[Any]):
+    """The list that an include adds to a row: it has no columns."""
+
+
 def row_sources(level: QueryIR) -> tuple[SourceIR, ...]:
     """Return what the rows of a level consist of: its sources, of which a union counts as one."""
-    if not level.union:
+    if level.union:
+        return (SourceIR(_United(level.sources), level.sources[0].name, None),)
+    if not level.has_includes:
         return level.sources
-    return (SourceIR(_United(level.sources), level.sources[0].name, None),)
+    lists = {join.index for join in level.joins if join.kind == "include"}
+    return tuple(
+        SourceIR(_Children(), source.name, None) if index in lists else source
+        for index, source in enumerate(level.sources)
+    )
 
 
 def shape_of(source: SourceIR) -> Shape:
@@ -83,6 +93,8 @@ def shape_of(source: SourceIR) -> Shape:
         # What not all of them have is absent from the others, so nothing is known to be misspelt.
         shapes = source.source.shapes
         return replace(next(iter(shapes)), name=source.name) if len(shapes) == 1 else Shape(source.name)
+    if isinstance(source.source, _Children):
+        return Shape(source.name, frozenset())
     ir = getattr(source.source, "ir", None)
     if not isinstance(ir, QueryIR):
         columns = getattr(source.source, "columns", None)

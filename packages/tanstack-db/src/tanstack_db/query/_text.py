@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from types import CodeType
 
+from ._expr import describe
 from ._ir import AggregateCall, Call, Collation, ExprIR, OrderIR, Ref, RowFunction
 
 __all__ = ["aggregate_text", "condition_text", "expr_text", "function_text", "order_text"]
@@ -41,7 +42,7 @@ def expr_text(expr: ExprIR, sources: Sequence[str]) -> str:
         path = expr.path if expr.path and len(sources) == 1 else (sources[expr.source], *expr.path)
         return ".".join(path)
     if not isinstance(expr, Call):
-        return repr(expr.value)
+        return describe(expr)
     args = [expr_text(arg, sources) for arg in expr.args]
     if expr.op in _INFIX and len(args) > 1:
         nested = (isinstance(arg, Call) and arg.op in _INFIX for arg in expr.args)
