@@ -110,7 +110,8 @@ OURS: Final = ("node preset", "node preset, ASGI send")
 
 _CENTRIFUGO: Final[dict[str, Any]] = {
     "usage_stats": {"disabled": True},
-    "client": {"insecure": True, "allowed_origins": ["*"], "queue_max_size": 16_777_216},
+    # The load generator answers no pings.
+    "client": {"insecure": True, "allowed_origins": ["*"], "ping_interval": "600s", "pong_timeout": "60s"},
     "channel": {
         "without_namespace": {
             "history_size": 256,
@@ -176,7 +177,7 @@ class Trial:
         config = str(load.parent / "centrifugo.json")
         command = [part.format(port=port, config=config) for part in server.command]
         mine, theirs = _processors()
-        self._size, self._slower = size, server.slower
+        self._name, self._size, self._slower = name, size, server.slower
         self._server = subprocess.Popen(["taskset", "-c", str(mine), *command], env={**os.environ, "GOMAXPROCS": "1"})
         try:
             self._await_port(port)
@@ -217,7 +218,7 @@ class Trial:
         line = self._load.stdout.readline()
         if not line.startswith(word):
             self.end()
-            raise SystemExit(f"the load generator ended: {line!r}")
+            raise SystemExit(f"{self._name}: the load generator ended: {line!r}")
 
     def _await_port(self, port: int) -> None:
         limit = time.monotonic() + 30
