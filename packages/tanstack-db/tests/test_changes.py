@@ -11,7 +11,7 @@ from tanstack_db import Change
 from tanstack_db._changes import ResultKeys, told
 
 
-def test_a_left_row_keeps_its_key_when_its_only_match_comes_and_goes() -> None:  # f.2 33
+def test_a_left_row_keeps_its_key_when_its_only_match_comes_and_goes() -> None:  # f.2 33, g 12
     keys = ResultKeys()
     assert keys.translate([((1, None), "t", None), ((1, 7), None, "tc")]) == [((1, None), "t", "tc")]
     assert keys.published((1, 7)) == (1, None)

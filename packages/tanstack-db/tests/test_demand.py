@@ -78,7 +78,7 @@ class World:
         return self.rows.acquire(wanted, lambda: self.told.append(name))
 
 
-async def test_equal_demands_are_loaded_and_unloaded_once() -> None:
+async def test_equal_demands_are_loaded_and_unloaded_once() -> None:  # g 15
     world = World()
     one, two = world.acquire(subset("a")), world.acquire(subset("a"))
     other = world.acquire(subset("b"))

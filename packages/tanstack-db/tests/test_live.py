@@ -274,7 +274,7 @@ async def test_a_query_comes_back_with_a_source_that_was_cleaned_up(client: DbCl
     assert told[-1] == (2, True, True)
 
 
-async def test_a_source_error_is_the_query_s_until_it_recovers(client: DbClient) -> None:  # f.2 39
+async def test_a_source_error_is_the_query_s_until_it_recovers(client: DbClient) -> None:  # f.2 39, g 5
     source = ManualSource[Row, int](rows(1))
     query = live_query(table(client, source), client=client)
     told: list[Exception | None] = []

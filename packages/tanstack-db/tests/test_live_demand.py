@@ -104,7 +104,7 @@ async def test_a_query_asks_for_what_it_binds_and_is_ready_when_that_is_there(cl
     assert server.unloaded == [{"project": ("p",)}]
 
 
-async def test_queries_that_need_the_same_rows_are_one_demand(client: DbClient) -> None:
+async def test_queries_that_need_the_same_rows_are_one_demand(client: DbClient) -> None:  # g 15
     server = Server(client, "todos", row("a", "p", n=1))
     queries = [
         live_query(lambda q: q.from_(server.collection).where(project="p"), client=client),

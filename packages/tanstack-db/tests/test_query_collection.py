@@ -466,7 +466,7 @@ async def test_a_write_is_shown_until_the_fetch_after_it_has_landed() -> None:
 
 
 async def test_a_temporary_key_is_one_row_at_every_moment() -> None:
-    """Pain 1, behaviour 18."""
+    """f.2 18, g 1."""
     server = Server()
     todos = server.collection()
     await todos.preload()
@@ -542,7 +542,7 @@ async def test_what_the_server_took_stays_when_a_later_row_is_refused() -> None:
 
 
 async def test_a_fetch_that_began_before_the_server_knew_is_not_enough() -> None:
-    """Pain 3: the value must not jump back."""
+    """g 3: the value must not jump back."""
     server = Server(Todo("1", "a"))
     todos = server.collection()
     await todos.preload()
@@ -591,7 +591,7 @@ async def test_a_transaction_with_a_server_function_fetches_as_well() -> None:
 # -- writing what the server has ---------------------------------------------------------------------------------------
 
 
-async def test_rows_can_be_written_without_telling_the_server() -> None:
+async def test_rows_can_be_written_without_telling_the_server() -> None:  # g 14
     todos = Server(Todo("1"), Todo("2")).collection()
     await todos.preload()
     batches = told(todos)

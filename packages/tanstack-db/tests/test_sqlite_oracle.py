@@ -696,10 +696,13 @@ def cases(draw: st.DrawFn) -> tuple[list[Schema], list[tuple[Spec, int]], tuple[
 )
 @given(cases())
 def test_sqlite_gives_the_same_answers(case: tuple[list[Schema], list[tuple[Spec, int]], tuple[Step, ...]]) -> None:
-    """Kills: a condition tested below an outer join on the side that may be absent; a row without a partner shown
+    """f.2 29-37, 40; g 11.
+
+    Kills: a condition tested below an outer join on the side that may be absent; a row without a partner shown
     again while it has another; a value of `distinct` that goes with the first of its rows; a group that counts deleted
     rows;
-    a moved window that is taken for a change behind it; with more runs, ``not`` that makes unknown true."""
+    a moved window that is taken for a change behind it; with more runs, ``not`` that makes unknown true.
+    """
     loop = VirtualClockLoop()
     try:
         loop.run_until_complete(follow(*case))

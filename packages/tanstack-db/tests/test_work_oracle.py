@@ -290,8 +290,11 @@ def check(small: Work, large: Work) -> None:
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_change_costs_the_same_among_sixteen_times_as_many_rows(name: str, worlds: tuple[World, World]) -> None:
-    """Kills: a copy of the made rows in each projection; a group whose rows are counted again; a join that goes over
-    all names; places of changed rows found by a walk; an order that is listed to cut a window from it."""
+    """g 8, 9.
+
+    Kills: a copy of the made rows in each projection; a group whose rows are counted again; a join that goes over
+    all names; places of changed rows found by a walk; an order that is listed to cut a window from it.
+    """
     small, large = (per_change(world, QUERIES[name](world)) for world in worlds)
 
     for kind, few in small.items():
@@ -299,7 +302,7 @@ def test_a_change_costs_the_same_among_sixteen_times_as_many_rows(name: str, wor
 
 
 def test_a_change_costs_the_same_among_many_queries_with_other_values(worlds: tuple[World, World]) -> None:
-    """Kills: a sink of its own for every query that compares a column with a constant."""
+    """g 8. Kills: a sink of its own for every query that compares a column with a constant."""
 
     def with_queries(number: int) -> Work:
         world = worlds[0]
