@@ -2,6 +2,7 @@
 
 Layers, each using only those below it::
 
+    _history            simulated users on a bad network, over a `_database`
     _broken             transports that the kit must catch
     _conformance        what a transport must do: the checks in `_checks_*`, run against a `_provider`
     _sandbox            a server and its users, for the tests of an application
@@ -41,6 +42,7 @@ from ._conformance import (
     run_check,
     run_conformance,
 )
+from ._history import HistoryError, HistorySummary, simulate
 from ._loop import SeededLoop
 from ._network import Handler, MemoryNetwork
 from ._preset import MEMORY_CAPABILITIES, MemoryPreset, MemoryTransport
@@ -68,6 +70,8 @@ __all__ = [
     "ConformanceProvider",
     "Fault",
     "Handler",
+    "HistoryError",
+    "HistorySummary",
     "Kit",
     "LoopStuckError",
     "ManualSource",
@@ -93,4 +97,5 @@ __all__ = [
     "run_check",
     "run_conformance",
     "settle",
+    "simulate",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -60,7 +61,8 @@ class RealtimeSandbox:
         serve: builds the application's `Realtime` with the preset that it is given; replaces `authorize`. Called again
             after a restart. Users must be told by their bearer token.
         preset: what carries the messages. Default: `MemoryPreset`.
-        seed: of the network.
+        seed: of the network; also of the module `random` while the sandbox is open, since clients take their jitter
+            from there.
         conditions: of the network.
 
     Attributes:
@@ -90,6 +92,7 @@ class RealtimeSandbox:
         self._realtime: Realtime | None = None
         self._clients: list[tuple[RealtimeClient, DbClient]] = []
         self._before: set[asyncio.Task[Any]] = set()
+        self._random_state = random.getstate()
 
     @property
     def realtime(self) -> Realtime:
@@ -100,6 +103,8 @@ class RealtimeSandbox:
 
     async def __aenter__(self) -> Self:
         self._before = asyncio.all_tasks()
+        self._random_state = random.getstate()
+        random.seed(self.network.seed)
         await self.start()
         return self
 
@@ -111,6 +116,7 @@ class RealtimeSandbox:
             await db.close()
         await self.stop()
         await self.network.aclose()
+        random.setstate(self._random_state)
         left = asyncio.all_tasks() - self._before - {asyncio.current_task()}
         if left and error is None:
             names = ", ".join(sorted(task.get_name() for task in left))

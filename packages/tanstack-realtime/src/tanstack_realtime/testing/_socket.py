@@ -219,11 +219,13 @@ class MemorySocket:
     def close(self, code: int = 1000, reason: str = "") -> None:
         """End the connection with a close frame, after what was sent. Idempotent."""
         self._outgoing.close(code, reason)
+        self._incoming.stalled = False
         self._incoming.end(code, reason)
 
     def abort(self) -> None:
         """Drop the connection without a word. Idempotent."""
         self._outgoing.end(LOST, "the connection broke")
+        self._incoming.stalled = False
         self._incoming.end(LOST, "the connection broke")
 
 
