@@ -310,7 +310,7 @@ class PresenceMachine:
 
     def snapshot(self, entries: Sequence[PresenceEntry]) -> list[PresenceAction]:
         """All members now."""
-        found = {entry.connection_id: entry for entry in entries}
+        found = {entry.connection_id: self._newer(entry) for entry in entries}
         if self.status == "live" and found == self._entries:
             return []
         self._entries = found
@@ -323,8 +323,9 @@ class PresenceMachine:
         for entry in entries:
             known = self._entries.get(entry.connection_id)
             newcomer = newcomer or (known is None and entry.connection_id != self._own)
-            if known is None or ((entry.clock == 0 or entry.clock > known.clock) and entry != known):
-                self._entries[entry.connection_id] = entry
+            newer = self._newer(entry)
+            if newer != known:
+                self._entries[entry.connection_id] = newer
                 altered = True
         for connection_id in left:
             altered = self._entries.pop(connection_id, None) is not None or altered
@@ -359,6 +360,13 @@ class PresenceMachine:
             return []
         renew = self._wait("renew", _RENEW) if kind == "renew" else []
         return [*renew, *([self._update(self.state)] if self.state != self._sent else [])]
+
+    def _newer(self, entry: PresenceEntry) -> PresenceEntry:
+        """The state with the larger clock: a provider may know only what a member said when it joined."""
+        known = self._entries.get(entry.connection_id)
+        if known is None or entry.clock > known.clock or known.clock == 0:
+            return entry
+        return replace(known, stalled=entry.stalled)
 
     # -- helpers -------------------------------------------------------------------------------------------------------
 
