@@ -41,7 +41,7 @@ class Site:
         )
         notes = client.collection(create_collection(options))
         screen = live_query(lambda q: q.from_(notes).where(lambda n: n.room == room), client=client.db)
-        screen.subscribe(lambda _: None)
+        screen.subscribe(lambda: None)
         return screen
 
     async def add(self, *notes: Note) -> None:

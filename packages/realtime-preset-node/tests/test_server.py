@@ -546,7 +546,7 @@ def moved(key: str, n: int) -> dict[str, Any]:
 
 
 async def test_a_slow_reader_gets_the_latest_of_each_key() -> None:  # A17
-    site = Site(preset=NodePreset(slow_readers=LATEST))
+    site = Site(preset=NodePreset(slow_readers=LATEST, max_backlog=262_144))
     alice, bob = await site.client("alice"), await site.client("bob")
     for socket in (alice, bob):
         await socket.subscribe("cursors")
@@ -575,7 +575,7 @@ async def test_a_slow_reader_gets_the_latest_of_each_key() -> None:  # A17
 
 
 async def test_a_slow_reader_loses_the_oldest_and_is_told() -> None:  # A17, L4
-    site = Site(preset=NodePreset(slow_readers=LATEST))
+    site = Site(preset=NodePreset(slow_readers=LATEST, max_backlog=262_144))
     alice = await site.client("alice")
     await alice.subscribe("ticks")
     alice.stick()
@@ -592,7 +592,7 @@ async def test_a_slow_reader_loses_the_oldest_and_is_told() -> None:  # A17, L4
 
 
 async def test_what_waits_for_a_slow_reader_ends_with_its_subscription() -> None:  # X3, S9
-    site = Site(preset=NodePreset(slow_readers=LATEST))
+    site = Site(preset=NodePreset(slow_readers=LATEST, max_backlog=262_144))
     alice = await site.client("alice")
     answer = await alice.subscribe("cursors")
     alice.stick()
@@ -626,7 +626,7 @@ async def test_the_server_is_counted_and_observed() -> None:  # V8
             raise RuntimeError("hook broke")
 
     ear = Ear()
-    site = Site(observer=ear, preset=NodePreset(slow_readers=LATEST))
+    site = Site(observer=ear, preset=NodePreset(slow_readers=LATEST, max_backlog=262_144))
     assert site.realtime.statistics() == ServerStatistics()
     alice = await site.client("alice")
     answer = await alice.subscribe("ticks")

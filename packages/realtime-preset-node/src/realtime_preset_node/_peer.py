@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from tanstack_realtime import RealtimeError
 from tanstack_realtime.server import ServerContext
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     from ._slow import Droppable
 
 __all__ = ["Peer", "PeerFactory"]
-
-_LAG_BYTES: Final = 65_536
-"""With more than this waiting for it a reader lags: what the policy of a channel allows is held back, and may be
-superseded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class PeerFactory:
 
     @property
     def high_water(self) -> int:
-        """Bytes above which no further request is worked on.
+        """Bytes above which no further request is worked on, and above which a reader lags.
 
         A client that does not read its answers gets no more of them, and many replays after a reconnect do not look
         like a slow reader.
@@ -121,7 +117,7 @@ class Peer:
         if self._finished:
             return
         queue = self._lagging.get(lane.channel)
-        if queue is None and self._sink.backlog <= _LAG_BYTES:
+        if queue is None and self._sink.backlog <= self._shared.high_water:
             for packet in joined:
                 self.deliver(packet)
             return
