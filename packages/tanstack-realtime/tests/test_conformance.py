@@ -23,6 +23,7 @@ from tanstack_realtime.testing import (
 SHAPES = {
     "everything": MEMORY_CAPABILITIES,
     "no recovery": replace(MEMORY_CAPABILITIES, recovery=False, history=0),
+    "no presence": replace(MEMORY_CAPABILITIES, native_presence=False, presence=None),
     "no echo": replace(MEMORY_CAPABILITIES, echo=False),
     "over http": replace(MEMORY_CAPABILITIES, publish_over_link=False),
 }
@@ -35,14 +36,14 @@ async def provider(request: pytest.FixtureRequest, realtime_seed: int) -> AsyncI
         yield provider
 
 
-async def test_the_reference_preset(  # X1, X2, X3, X4, X5, X6, X7, X9
+async def test_the_reference_preset(  # X1, X2, X3, X4, X5, X6, X7, X8, X9
     conformance_check: Callable[[SimulatedProvider], Awaitable[None]], provider: SimulatedProvider
 ) -> None:
     await conformance_check(provider)
 
 
 async def test_an_unclaimed_capability_is_reported() -> None:  # X5
-    preset = MemoryPreset(SHAPES["no recovery"])
+    preset = MemoryPreset(replace(SHAPES["no recovery"], native_presence=False, presence=None))
     outcomes = await run_conformance(lambda: SimulatedProvider(preset))
     left_out = {outcome.check.name: outcome.detail for outcome in outcomes if outcome.result == "left out"}
     presence = {name for name, reason in left_out.items() if reason == "presence is not claimed"}

@@ -12,12 +12,14 @@ import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from starlette.routing import BaseRoute, WebSocketRoute
 
 from tanstack_realtime._errors import AuthenticationError, PublishError, RealtimeError
 from tanstack_realtime.server import Permissions, Publication, ServerContext, connection_with_token
+
+from ._rooms import MAX_STATE, Rooms
 
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
@@ -41,6 +43,9 @@ _SOON: Final = Permissions(subscribe=True, expires_in=5.0)
 """The grant of a listener whom the server could not decide about: `authorize` failed, and is asked again soon."""
 
 Frame: TypeAlias = "dict[str, Any]"
+
+_Grant: TypeAlias = tuple[Literal["subscribe", "presence"], str]
+"""What was granted on which channel."""
 
 
 @dataclass(slots=True)
@@ -70,7 +75,8 @@ class MemoryServer:
         self._life = next(self._instances)
         self._ids = itertools.count(1)
         self._streams: dict[str, _Stream] = {}
-        self._peers: set[_Peer] = set()
+        self._peers: dict[_Peer, None] = {}  # ordered, so that a seed replays
+        self.rooms: Final = Rooms()
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the endpoint of the transport."""
@@ -140,14 +146,15 @@ class MemoryServer:
 
     def attach(self, peer: _Peer) -> str:
         """Take in a connection, and return its id."""
-        self._peers.add(peer)
+        self._peers[peer] = None
         return f"connection-{self._life}-{next(self._ids)}"
 
     def detach(self, peer: _Peer) -> None:
         """Forget a connection."""
-        self._peers.discard(peer)
+        self._peers.pop(peer, None)
         for stream in self._streams.values():
             stream.peers.pop(peer, None)
+        self.rooms.remove(peer)
 
 
 class _Endpoint:
@@ -173,9 +180,10 @@ class _Peer:
         self._inbox: asyncio.Queue[Frame] = asyncio.Queue(_QUEUE)
         self._outbox: asyncio.Queue[str] = asyncio.Queue(_QUEUE)
         self._closing: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-        self._leases: dict[str, asyncio.TimerHandle] = {}
+        self._leases: dict[_Grant, asyncio.TimerHandle] = {}
         self._revocations = 0
         self.user_id: str | None = None
+        self.connection_id = ""
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def send(self, frame: Frame) -> None:
@@ -197,12 +205,13 @@ class _Peer:
         if channel is None:
             self.close(4403, "access was revoked")
         else:
-            self._end_channel(channel, "revoked", "access was revoked")
+            self._end_grant(("subscribe", channel), "revoked", "access was revoked")
+            self._end_grant(("presence", channel), "revoked", "access was revoked")
 
     async def run(self) -> None:
         """Serve until one side ends the connection."""
         loop = asyncio.get_running_loop()
-        connection_id = self._server.attach(self)
+        self.connection_id = connection_id = self._server.attach(self)
         tasks = [loop.create_task(work) for work in (self._read(), self._handle(connection_id), self._write())]
         observer = self._server.context.observer
         code, reason = 1006, ""
@@ -273,7 +282,7 @@ class _Peer:
         while True:
             frame = await self._inbox.get()
             if frame["type"] == "recheck":
-                await self._recheck(self.user_id, frame["channel"])
+                await self._recheck(self.user_id, frame["grant"])
                 continue
             try:
                 self.send({"type": "ok", "id": frame["id"], **await self._answer(self.user_id, frame)})
@@ -285,60 +294,92 @@ class _Peer:
         server, channel = self._server, frame["channel"]
         match frame["type"]:
             case "subscribe":
-                grant = await self._admit(user_id, channel)
+                grant = await self._admit(user_id, ("subscribe", channel))
                 since = frame["since"]
                 answer = server.subscribe(self, channel, None if since is None else (since[0], since[1]))
-                self._lease(channel, grant)
+                self._lease(("subscribe", channel), grant)
                 return answer
             case "unsubscribe":
-                self._forget(channel)
+                self._forget(("subscribe", channel))
             case "publish":
                 publication = await server.context.gate.admit_publish(user_id, channel, frame["data"])
                 server.deliver(publication, self)
                 server.context.observer.published(publication)
+            case "observe" | "join" if server.capabilities.presence is None:
+                raise PublishError("this provider has no presence", code="unsupported", channel=channel)
+            case "observe":
+                grant = await self._admit(user_id, ("presence", channel))
+                server.rooms.observe(self, channel)
+                self._lease(("presence", channel), grant)
+            case "join":
+                grant = await self._admit(user_id, ("presence", channel))
+                server.rooms.join(self, channel, _state(frame))
+                self._lease(("presence", channel), grant)
+            case "update":
+                server.rooms.update(self, channel, _state(frame))
+            case "leave":
+                server.rooms.leave(self, channel)
+            case "unobserve":
+                self._forget(("presence", channel))
             case kind:
                 raise PublishError(f"this server does not know {kind!r}", code="unsupported")
         return {}
 
     # -- grants --------------------------------------------------------------------------------------------------------
 
-    async def _admit(self, user_id: str, channel: str) -> Permissions:
-        gate = self._server.context.gate
+    async def _admit(self, user_id: str, grant: _Grant) -> Permissions:
+        gate, (operation, channel) = self._server.context.gate, grant
         while True:
             revocations = self._revocations
-            grant = await gate.admit(user_id, gate.parse(channel), "subscribe")
+            permissions = await gate.admit(user_id, gate.parse(channel), operation)
             if revocations == self._revocations:
-                return grant
+                return permissions
 
-    def _lease(self, channel: str, grant: Permissions) -> None:
-        if grant.expires_in is not None and self._server.listens(self, channel):
+    def _holds(self, grant: _Grant) -> bool:
+        operation, channel = grant
+        return (self._server.listens if operation == "subscribe" else self._server.rooms.is_in)(self, channel)
+
+    def _lease(self, grant: _Grant, permissions: Permissions) -> None:
+        if permissions.expires_in is not None and self._holds(grant):
             loop = asyncio.get_running_loop()
             # An expired grant is asked for again; the answer comes in its turn among the client's own requests.
-            self._leases[channel] = loop.call_later(grant.expires_in, self._expired, channel)
+            self._leases[grant] = loop.call_later(permissions.expires_in, self._expired, grant)
 
-    def _expired(self, channel: str) -> None:
+    def _expired(self, grant: _Grant) -> None:
         try:
-            self._inbox.put_nowait({"type": "recheck", "channel": channel})
+            self._inbox.put_nowait({"type": "recheck", "grant": grant})
         except asyncio.QueueFull:
-            self._lease(channel, _SOON)
+            self._lease(grant, _SOON)
 
-    async def _recheck(self, user_id: str, channel: str) -> None:
+    async def _recheck(self, user_id: str, grant: _Grant) -> None:
         try:
-            self._lease(channel, await self._admit(user_id, channel))
+            self._lease(grant, await self._admit(user_id, grant))
         except RealtimeError as error:
             if error.retryable:
-                self._lease(channel, _SOON)
+                self._lease(grant, _SOON)
             else:
-                self._end_channel(channel, error.code, error.reason)
+                self._end_grant(grant, error.code, error.reason)
 
-    def _end_channel(self, channel: str, code: str, reason: str) -> None:
-        if self._forget(channel):
-            self.send({"type": "revoked", "channel": channel, "code": code, "reason": reason})
+    def _end_grant(self, grant: _Grant, code: str, reason: str) -> None:
+        if self._forget(grant):
+            self.send({"type": "revoked", "what": grant[0], "channel": grant[1], "code": code, "reason": reason})
 
-    def _forget(self, channel: str) -> bool:
-        lease = self._leases.pop(channel, None)
+    def _forget(self, grant: _Grant) -> bool:
+        lease = self._leases.pop(grant, None)
         if lease is not None:
             lease.cancel()
-        listened = self._server.listens(self, channel)
-        self._server.unsubscribe(self, channel)
-        return listened
+        held = self._holds(grant)
+        if grant[0] == "subscribe":
+            self._server.unsubscribe(self, grant[1])
+        else:
+            self._server.rooms.unobserve(self, grant[1])
+        return held
+
+
+def _state(frame: Frame) -> dict[str, Any]:
+    state = frame["state"]
+    if not isinstance(state, dict) or len(json.dumps(state).encode()) > MAX_STATE:
+        raise PublishError(
+            f"a presence state is a JSON object of at most {MAX_STATE} bytes", code="too_large", reason="bad state"
+        )
+    return cast("dict[str, Any]", state)

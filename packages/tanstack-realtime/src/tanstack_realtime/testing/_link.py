@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from tanstack_realtime._errors import AuthenticationError, ChannelDeniedError, ConnectionLostError, PublishError
 from tanstack_realtime._json import encode_json
+from tanstack_realtime._presence_link import PresenceEntry
 from tanstack_realtime._transport import CloseReason, Inbound, Position, SubscribeAck
 
 from ._socket import SocketClosedError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tanstack_realtime._presence_link import PresenceSink
     from tanstack_realtime._transport import JSON, LinkSink
 
     from ._socket import MemorySocket
@@ -33,6 +37,7 @@ class MemoryLink:
         self._pending: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._ended: CloseReason | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._rooms: dict[str, PresenceSink] = {}
         self.connection_id = ""
         self.user_id: str | None = None
 
@@ -66,6 +71,36 @@ class MemoryLink:
     async def publish(self, channel: str, data: JSON, /) -> None:
         """Publish and wait until the server has accepted it."""
         await self._request({"type": "publish", "channel": channel, "data": data})
+
+    # -- presence ------------------------------------------------------------------------------------------------------
+
+    async def observe_presence(self, channel: str, sink: PresenceSink, /) -> None:
+        """Hear who the members are."""
+        self._rooms[channel] = sink
+        await self._request({"type": "observe", "channel": channel})
+
+    async def join_presence(self, channel: str, state: Mapping[str, Any], sink: PresenceSink, /) -> None:
+        """Be a member, or change the own state."""
+        self._rooms[channel] = sink
+        await self._request({"type": "join", "channel": channel, "state": dict(state)})
+
+    async def update_presence(self, channel: str, state: Mapping[str, Any], _clock: int, /) -> None:
+        """Replace the own state."""
+        await self._request({"type": "update", "channel": channel, "state": dict(state)})
+
+    async def leave_presence(self, channel: str, /) -> None:
+        """Be a member no longer."""
+        await self._request({"type": "leave", "channel": channel})
+
+    async def unobserve_presence(self, channel: str, /) -> None:
+        """Hear nothing more."""
+        self._rooms.pop(channel, None)
+        try:
+            await self._request({"type": "unobserve", "channel": channel})
+        except ConnectionLostError:
+            return
+
+    # -- all of it -----------------------------------------------------------------------------------------------------
 
     async def ping(self) -> None:
         """A round trip to the server."""
@@ -121,6 +156,8 @@ class MemoryLink:
         match frame["type"]:
             case "message":
                 self._sink.message(frame["channel"], _inbound(frame))
+            case "members" | "presence" | "revoked" if frame.get("what") != "subscribe":
+                self._take_presence(frame)
             case "revoked":
                 self._sink.revoked(frame["channel"], frame["code"], frame["reason"])
             case "ping":
@@ -129,6 +166,19 @@ class MemoryLink:
                 future = self._pending.get(frame["id"])
                 if future is not None and not future.done():
                     future.set_result(frame)
+
+    def _take_presence(self, frame: dict[str, Any]) -> None:
+        sink = self._rooms.get(frame["channel"])
+        if sink is None:
+            return  # unobserved meanwhile
+        match frame["type"]:
+            case "members":
+                sink.snapshot([_entry(entry) for entry in frame["entries"]])
+            case "presence":
+                sink.changed([_entry(entry) for entry in frame["entries"]], frame["left"])
+            case _:
+                del self._rooms[frame["channel"]]
+                sink.revoked(frame["code"], frame["reason"])
 
     def _end(self, reason: CloseReason) -> bool:
         if self._ended is not None:
@@ -147,6 +197,10 @@ class MemoryLink:
 def _position(frame: dict[str, Any]) -> Position | None:
     position = frame.get("position")
     return None if position is None else Position(position[0], position[1])
+
+
+def _entry(entry: dict[str, Any]) -> PresenceEntry:
+    return PresenceEntry(entry["connection"], entry["user"] or None, entry["state"])
 
 
 def _inbound(frame: dict[str, Any]) -> Inbound:

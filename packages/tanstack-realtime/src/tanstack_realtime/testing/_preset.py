@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from tanstack_realtime._errors import ConnectionLostError
+from tanstack_realtime._presence_link import PresenceCapabilities
 from tanstack_realtime._presets import PRESET_API
 from tanstack_realtime._transport import Capabilities
 
 from ._asgi import MOUNT
 from ._hub import PATH, MemoryServer
 from ._link import MemoryLink
+from ._rooms import MAX_STATE
 
 if TYPE_CHECKING:
     from tanstack_realtime._presets import ClientContext
@@ -29,7 +31,8 @@ MEMORY_CAPABILITIES: Final = Capabilities(
     ordering=True,
     echo=True,
     publish_over_link=True,
-    native_presence=False,
+    native_presence=True,
+    presence=PresenceCapabilities(ghost_timeout=51.0, max_state_bytes=MAX_STATE),
     max_message_bytes=65_536,
     revocation_delay=0.1,
 )
