@@ -15,7 +15,16 @@ import pytest
 
 PACKAGE = "tanstack_realtime"
 DISTRIBUTION = "tanstack-realtime"
-PUBLIC_MODULES: set[str] = {"opentelemetry", "server", "server.opentelemetry", "testing"}
+PUBLIC_MODULES: set[str] = {
+    "flet",
+    "hooks",
+    "opentelemetry",
+    "react",
+    "server",
+    "server.opentelemetry",
+    "solara",
+    "testing",
+}
 FORBIDDEN = {
     "aiohttp",
     "anyio",

@@ -1,0 +1,58 @@
+"""Realtime hooks for Flet 1.x. Needs ``tanstack-realtime[flet]``.
+
+Components that only show collections need none of it: their hooks are in `tanstack_db.flet`.
+
+Example:
+    >>> def main(page: ft.Page):
+    ...     page.render(lambda: RealtimeProvider(lambda: Chat(), client=connect))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flet as ft
+
+from tanstack_db.flet import runtime
+
+from ._client import RealtimeClient
+from ._create import create_realtime_client
+from .hooks import PresenceHandle, RealtimeHooks, use_realtime_session
+
+__all__ = [
+    "PresenceHandle",
+    "RealtimeProvider",
+    "create_realtime_client",
+    "use_presence",
+    "use_publish",
+    "use_realtime",
+    "use_subscribe",
+]
+
+_hooks = RealtimeHooks(runtime)
+use_realtime = _hooks.use_realtime
+use_presence = _hooks.use_presence
+use_publish = _hooks.use_publish
+use_subscribe = _hooks.use_subscribe
+
+
+@ft.component
+def RealtimeProvider(
+    content: Callable[[], Any],
+    *,
+    client: Callable[[], RealtimeClient] = create_realtime_client,
+    auto_connect: bool = True,
+) -> Any:
+    """Connect the session: its collections become live, and the hooks of this module work below.
+
+    Args:
+        content: makes the component or components that use it.
+        client: makes the realtime client, once per session. It serves the collections of the ``DBProvider`` above, or
+            of a session that begins here.
+        auto_connect: whether it connects by itself; else ``use_realtime().connect()`` does.
+
+    Raises:
+        ConfigurationError: `client` is a client itself, or returned one that is not this session's.
+    """
+    return runtime.provide(use_realtime_session(runtime, client, auto_connect=auto_connect), content)
