@@ -143,12 +143,11 @@ class CollectionCore(Relation, Generic[T, K]):
         if not self._is_status_due and not self._subscriptions:
             return
         errors: list[Exception] = []
-        deliveries: list[Callable[[], None]] = []
+        deliveries = [subscription.deliver for subscription in self._subscriptions]
         if self._is_status_due:
             # Leases first: a live query learns that it is ready before it publishes the rows of the same batch.
             self._is_status_due = False
-            deliveries += [lease.tell for lease in self._leases]
-        deliveries += [subscription.deliver for subscription in self._subscriptions]
+            deliveries = [lease.tell for lease in self._leases] + deliveries
         for deliver in deliveries:
             try:
                 deliver()

@@ -297,8 +297,8 @@ class Work:
         self.state = state
         self.client.settled(self)
         with self.client.batch():
-            for mutation in self._mutations.values():
-                if state == "completed":
+            if state == "completed":
+                for mutation in self._mutations.values():
                     mutation.collection._drop(mutation, rebase=False)
             for collection in self._held:
                 collection._release()

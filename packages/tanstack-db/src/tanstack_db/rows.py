@@ -61,7 +61,7 @@ class _Kind(Protocol):
 
 def columns(schema: type | None) -> frozenset[str] | None:
     """Return the column names that the schema has, or None where it does not tell: a plain dict, an open model."""
-    return None if schema is None else _kind(schema).columns(schema)
+    return None if schema is None else _columns(schema)
 
 
 def fields(row: object) -> Mapping[str, Any]:
@@ -213,6 +213,11 @@ def copied(row: T) -> T:
 
 def _kind_of(row: object) -> _Kind:
     return _kind(cast("Any", type(row)))
+
+
+@cache
+def _columns(cls: Any) -> frozenset[str] | None:
+    return _kind(cls).columns(cls)
 
 
 @cache
