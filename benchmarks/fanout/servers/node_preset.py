@@ -21,8 +21,8 @@ def authorize(user_id: str, channel: Channel) -> Permissions:
     return Permissions(subscribe=known, publish=known)
 
 
-# The load generator answers no pings, hence the long heartbeat. The limits are checked as usual: all connections are one
-# user's, and the publisher sends more than one may.
+# The load generator answers no pings, hence the long heartbeat. The limits are checked as usual: all connections are
+# one user's, and the publisher sends more than one may.
 limits = ConnectionLimits(connections_per_user=10_000, rate=1e9, burst=10**9)
 realtime = Realtime(authorize=authorize, get_user=bearer_token, preset=NodePreset(limits=limits, heartbeat=600))
 app = Starlette(routes=[Mount("/_realtime", realtime)])
