@@ -3,6 +3,9 @@
 The mutation has happened; only the others do not know yet. So a publish that fails is tried again with back-off and
 the same mutation id, in order per channel, and nothing of it rolls the mutation back. What can never succeed (denied,
 too large) is reported and given up; so is the oldest message when the queue is full.
+
+A message that comes late may be about a row that somebody has deleted or moved since, and who reads it may have missed
+the one that said so. So late messages are followed by a hint to fetch.
 """
 
 from __future__ import annotations
@@ -11,12 +14,17 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ._backoff import backoff
 from ._errors import PublishError, RealtimeError
 
 __all__ = ["Outbox"]
+
+LATE: Final = 1.0
+"""Seconds after which a message counts as late. Within it others act on what they see, not on what they could know."""
+
+_HINT: Final[Mapping[str, Any]] = {"action": "refetch"}
 
 Send: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
@@ -25,7 +33,8 @@ Send: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 class _Lane:
     """The messages of one channel, in order, and the task that sends them."""
 
-    messages: deque[Mapping[str, Any]]
+    messages: deque[tuple[float, Mapping[str, Any]]]
+    """Each with the loop's time at which it was posted."""
     task: asyncio.Task[None]
     wake: asyncio.Event
 
@@ -68,7 +77,7 @@ class Outbox:
             wake = asyncio.Event()
             lane = _Lane(deque(), asyncio.get_running_loop().create_task(self._drain(channel)), wake)
             self._lanes[channel] = lane
-        lane.messages.append(message)
+        lane.messages.append((asyncio.get_running_loop().time(), message))
         self._size += 1
 
     def wake(self) -> None:
@@ -123,9 +132,12 @@ class Outbox:
 
     async def _drain(self, channel: str) -> None:
         lane = self._lanes[channel]
+        loop = asyncio.get_running_loop()
         attempt = 0
+        late = False
         while lane.messages:
-            message = lane.messages[0]
+            posted = lane.messages[0]
+            at, message = posted
             error = await self._attempt(channel, message)
             if error is not None and error.retryable:
                 if self._draining:
@@ -141,9 +153,14 @@ class Outbox:
                 continue
             attempt = 0
             # A full outbox may have dropped the message while it was being sent.
-            if lane.messages and lane.messages[0] is message:
+            if lane.messages and lane.messages[0] is posted:
                 lane.messages.popleft()
                 self._size -= 1
+            late = late or (error is None and loop.time() - at > LATE)
+            if late and not lane.messages and message is not _HINT:
+                late = False
+                lane.messages.append((loop.time(), _HINT))
+                self._size += 1
             if error is not None:
                 self._report(error)
         if self._lanes.get(channel) is lane:
