@@ -55,4 +55,4 @@ def RealtimeProvider(
     Raises:
         ConfigurationError: `client` is a client itself, or returned one that is not this session's.
     """
-    return runtime.provide(use_realtime_session(runtime, client, auto_connect=auto_connect), content)
+    return runtime.provide(use_realtime_session(runtime, client, auto_connect=auto_connect).db, content)

@@ -54,4 +54,39 @@ def RealtimeProvider(
     Raises:
         ConfigurationError: `client` is a client itself, or returned one that is not this session's.
     """
-    return runtime.provide(use_realtime_session(runtime, client, auto_connect=auto_connect), *children)
+    session = use_realtime_session(runtime, client, auto_connect=auto_connect)
+    return runtime.provide(session.db, *children, _Window(session, key="tanstack-window"))
+
+
+@reactpy.component
+def _Window(client: RealtimeClient) -> Any:
+    """Tell the client what happens to the browser's window: hidden buttons, which a script clicks."""
+    tell: dict[str, Callable[[], None]] = {
+        "focus": client.lifecycle.focus,
+        "visible": client.lifecycle.visible,
+        "online": client.lifecycle.online,
+    }
+    name = f"tanstack-{client.origin}"
+    buttons = [
+        reactpy.html.button(
+            {"type": "button", "id": f"{name}-{event}", "hidden": True, "key": event, "onClick": _call(do)}
+        )
+        for event, do in tell.items()
+    ]
+    return reactpy.html.div({"hidden": True, "aria-hidden": "true"}, *buttons, reactpy.html.script(_SCRIPT % name))
+
+
+def _call(do: Callable[[], None]) -> Callable[[Any], None]:
+    return lambda _event: do()
+
+
+_SCRIPT = """
+(() => {
+  const tell = (event) => () => document.getElementById("%s-" + event)?.click();
+  window.addEventListener("focus", tell("focus"));
+  window.addEventListener("online", tell("online"));
+  const visible = tell("visible");
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && visible());
+})()
+"""
+"""A listener that outlives its session finds no button any more."""

@@ -65,5 +65,5 @@ def RealtimeProvider(
     Raises:
         ConfigurationError: `client` is a client itself, or returned one that is not this session's.
     """
-    runtime.provide(use_realtime_session(runtime, client, auto_connect=auto_connect))
+    runtime.provide(use_realtime_session(runtime, client, auto_connect=auto_connect).db)
     return cast("Any", solara).Column(children=list(children))

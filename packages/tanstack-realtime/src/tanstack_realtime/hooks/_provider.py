@@ -37,7 +37,7 @@ class _Connection:
 
 def use_realtime_session(
     runtime: Runtime, factory: Callable[[], RealtimeClient], *, auto_connect: bool = True
-) -> DbClient:
+) -> RealtimeClient:
     """Make a realtime client when the component is first rendered, and close it when it is unmounted.
 
     It serves the collections of the session: of the ``DBProvider`` above, else of a session that begins here.
@@ -47,7 +47,7 @@ def use_realtime_session(
         auto_connect: whether it connects once the component is mounted.
 
     Returns:
-        The client of the session's collections, for the components below.
+        The client; `RealtimeClient.db` is what the components below are given.
 
     Raises:
         ConfigurationError: `factory` is a client, or returned one that is not the session's.
@@ -61,7 +61,7 @@ def use_realtime_session(
     if connection is None:
         connection = place.current = _Connection(_make(factory, db), auto_connect=auto_connect)
     runtime.use_effect(connection.mount, connection)
-    return db
+    return connection.client
 
 
 def _make(factory: object, db: DbClient) -> RealtimeClient:
