@@ -86,7 +86,7 @@ MISUSES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda t: isinstance(t.done, bool), r"became a plain False"),
     (lambda t: Never() == t.text, r"became a plain False"),
     # what a query cannot do with values
-    (lambda t: t.text.strip() == "", r"row\.text\.strip cannot be called"),
+    (lambda t: t.text.title() == "", r"row\.text\.title cannot be called"),
     (lambda t: len(t.text) > 3, r"write col\(x\)\.length\(\)"),
     (lambda t: len(t) > 3, r"<row of todos> has no length"),
     (lambda t: f"{t.text}!" == "a!", r"text made of row\.text"),

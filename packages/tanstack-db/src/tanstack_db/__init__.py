@@ -79,7 +79,23 @@ from ._subsets import Comparison, comparisons
 from ._sync import Cleanup, Source, SubsetStatus, SyncContext, SyncRun
 from ._transaction import Persist, Transaction, TransactionState, Tx, current_transaction
 from ._version import __version__
-from .query import Expr, Grouped, One, Query, QueryBuilder, avg, col, count, count_if, max_, min_, sum_
+from .query import (
+    Expr,
+    Grouped,
+    One,
+    Query,
+    QueryBuilder,
+    avg,
+    case,
+    col,
+    collect,
+    concat,
+    count,
+    count_if,
+    max_,
+    min_,
+    sum_,
+)
 
 __all__ = [
     "Change",
@@ -148,9 +164,12 @@ __all__ = [
     "WindowMove",
     "__version__",
     "avg",
+    "case",
     "col",
+    "collect",
     "collection_options",
     "comparisons",
+    "concat",
     "count",
     "count_if",
     "create_collection",

@@ -35,7 +35,7 @@ from .ivm._totals import Totals
 from .ivm._union import union_all
 from .query import _ir
 from .query._compile import Accessor, predicate, sort_key, value
-from .query._ir import Call, ExprIR, Grouping, IncludeIR, JoinIR, QueryIR, RowFunction
+from .query._ir import AggregateCall, Call, ExprIR, Grouping, IncludeIR, JoinIR, QueryIR, RowFunction
 from .query._text import aggregate_text, condition_text, expr_text, function_text, order_text
 
 __all__ = ["Pipeline"]
@@ -322,7 +322,7 @@ def _projection(ir: QueryIR, accessors: Sequence[Accessor], order: Order | None)
         grouping = ir.projection
         return Group(
             _tuple_of([read(key) for key in grouping.keys]),
-            [(call, None if call.arg is None else read(call.arg)) for call in grouping.calls],
+            [(call, _argument(call, read)) for call in grouping.calls],
             grouping.build.function,
             is_total=not grouping.keys,
         )
@@ -330,6 +330,17 @@ def _projection(ir: QueryIR, accessors: Sequence[Accessor], order: Order | None)
         functions = [(name, total.function) for name, total in ir.projection.functions]
         return Totals(functions, None if order is None else order.rows)
     return None
+
+
+def _argument(call: AggregateCall, read: Callable[[ExprIR], Callable[[Any], Any]]) -> Callable[[Any], Any] | None:
+    """Return what reads the value that an aggregate takes of a row; None where it only counts rows."""
+    if call.arg is not None:
+        return read(call.arg)
+    return _itself if call.function == "collect" else None
+
+
+def _itself(row: Any) -> Any:
+    return row
 
 
 def _as_they_are(deltas: Deltas) -> Deltas:

@@ -23,7 +23,10 @@ from tanstack_db import (
     QueryBuilder,
     Rows,
     avg,
+    case,
     col,
+    collect,
+    concat,
     count,
     count_if,
     create_collection,
@@ -334,3 +337,18 @@ def test_includes() -> None:
     )
     assert_type(nested, Query[tuple[Todo, Rows[tuple[str, int]]], Todo, Rows[tuple[str, int]]])
     assert_type(nested.select(lambda t, talk: [author for _, author in talk]), Query[list[int], list[int]])
+
+
+def test_functions_of_columns() -> None:
+    q = QueryBuilder()
+    by_day = q.from_(todos).group_by(lambda t: t.created_at.date())
+    assert_type(
+        by_day.aggregate(lambda t: (collect(t.text), collect(t.priority, distinct=True))),
+        Query[tuple[tuple[str, ...], tuple[int, ...]], tuple[tuple[str, ...], tuple[int, ...]]],
+    )
+    assert_type(q.from_(todos).group_by("project_id", "done"), Grouped[Todo])
+    assert_type(concat("a", 1), str)
+    assert_type(case((True, 1), default=2), int)
+    q.from_(todos).order_by(lambda t: case((t.done, 1), (t.priority > 3, 0), default=2)).where(
+        lambda t: (t.text.strip().replace("a", "b") == "x") & col(t.text).ilike("A%") & (abs(t.priority) > 3)
+    )

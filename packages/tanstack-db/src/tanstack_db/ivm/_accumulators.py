@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Final, Protocol
 
 from ..query._ir import AggregateCall
-from ._sortkey import Slots, slots, slots_desc
+from ._sortkey import Slots, key_slots, slots, slots_desc
 from ._values import hashable
 
 __all__ = ["Accumulator", "accumulator"]
@@ -201,6 +201,29 @@ class _Extreme:
         return there is not None and there[1] == entry[2]
 
 
+class _Collect:
+    """The values themselves, ascending, so that they do not depend on the order of arrival. O(values) when read."""
+
+    __slots__ = ("_there",)
+
+    def __init__(self) -> None:
+        self._there: dict[Any, list[Any]] = {}
+
+    def add(self, value: Any, /) -> None:
+        self._there.setdefault(hashable(value), []).append(value)
+
+    def remove(self, value: Any, /) -> None:
+        name = hashable(value)
+        equal = self._there[name]
+        equal.pop()
+        if not equal:
+            del self._there[name]
+
+    def value(self) -> Any:
+        names = sorted(self._there, key=lambda name: (slots(self._there[name][0]), key_slots(name)))
+        return tuple([value for name in names for value in self._there[name]])
+
+
 class _Distinct:
     """Hands each different value on once."""
 
@@ -239,6 +262,7 @@ def _max() -> _Extreme:
 
 
 _MAKERS: Final[dict[str, Callable[[], Accumulator]]] = {
+    "collect": _Collect,
     "count": _Count,
     "sum": _Sum,
     "avg": _Average,

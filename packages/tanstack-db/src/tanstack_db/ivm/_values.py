@@ -23,6 +23,7 @@ __all__ = [
     "and_",
     "apply",
     "attempt",
+    "concat",
     "eq",
     "ge",
     "gt",
@@ -149,6 +150,11 @@ def read(value: Any, name: str) -> Any:
         mapping: Mapping[str, Any] = cast("Any", value)
         return mapping.get(name)
     return getattr(value, name, None)
+
+
+def concat(*parts: Any) -> str:
+    """Return the parts as one text, without those that are null."""
+    return "".join([part if isinstance(part, str) else str(part) for part in parts if part is not None])
 
 
 def apply(function: Callable[..., Any], *args: Any) -> Any:

@@ -5,15 +5,17 @@
 ``_includes``     the children of `Query.include`, parted from what names their parent
 ``_aggregates``   `count` and its kin; ``_grouping`` traces the function that calls them, and replays it per result
 ``_sources``      names, columns and string paths
+``_functions``    `concat` and `case`
 ``_trace``        runs a lambda with stand-ins for rows; ``_expr`` has `Expr`, what their columns are, and `col`
 ``_compile``      expressions to generated Python functions
 ``_ir``           the trees that all of these pass on
 ================  ==================================================================================================
 """
 
-from ._aggregates import avg, count, count_if, max_, min_, sum_
+from ._aggregates import avg, collect, count, count_if, max_, min_, sum_
 from ._builder import Cond, Grouped, One, Op, Query, QueryBuilder, Source
 from ._expr import Expr, col
+from ._functions import case, concat
 
 __all__ = [
     "Cond",
@@ -25,7 +27,10 @@ __all__ = [
     "QueryBuilder",
     "Source",
     "avg",
+    "case",
     "col",
+    "collect",
+    "concat",
     "count",
     "count_if",
     "max_",

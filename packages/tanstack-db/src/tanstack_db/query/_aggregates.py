@@ -11,11 +11,13 @@ from ._expr import Expr, is_expr
 from ._grouping import ROWS, aggregate
 from ._ir import Call, Const
 
-__all__ = ["avg", "count", "count_if", "max_", "min_", "sum_"]
+__all__ = ["avg", "collect", "count", "count_if", "max_", "min_", "sum_"]
 
 V = TypeVar("V")
 W = TypeVar("W")
-_CONDITIONS = frozenset({"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "is_none", "in", "between", "like"})
+_CONDITIONS = frozenset(
+    {"eq", "ne", "lt", "le", "gt", "ge", "and", "or", "not", "is_none", "in", "between", "like", "ilike"}
+)
 
 
 def count(value: object = ROWS, /, *, distinct: bool = False) -> int:
@@ -67,6 +69,16 @@ def avg(value: object, /, *, default: object = None, distinct: bool = False) -> 
     """
     mean = aggregate("avg", value, distinct=distinct)
     return default if mean is None else mean
+
+
+def collect(value: V | None, /, *, distinct: bool = False) -> tuple[V, ...]:
+    """Return all values of a column, ascending; nulls are skipped. O(values) per change of one.
+
+    Args:
+        value: a column or an expression.
+        distinct: each different value once.
+    """
+    return cast("tuple[V, ...]", aggregate("collect", value, distinct=distinct))
 
 
 @overload

@@ -15,13 +15,13 @@ from typing_extensions import TypeVar
 from .._errors import QueryError
 from .._relation import LiveSource
 from .._snapshot import Rows
-from ._clauses import join_pairs, order_terms, totals, where_terms, window
+from ._clauses import group_keys, join_pairs, order_terms, totals, where_terms, window
 from ._expr import Expr
-from ._grouping import grouping
+from ._grouping import group_totals, grouping
 from ._includes import include_of
 from ._ir import Collation, ExprIR, JoinIR, JoinKind, Nulls, QueryIR, RowFunction
 from ._sources import one_source, row_sources, shapes_of, source_ir
-from ._trace import check_function, values
+from ._trace import check_function
 
 if TYPE_CHECKING:
     from .._client import DbClient
@@ -41,7 +41,7 @@ Out = TypeVar("Out", covariant=True)
 Cond: TypeAlias = bool | Expr[bool] | None
 """What a condition returns: a comparison of columns, a bool for the type checker; or an optional bool column."""
 
-Op: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in", "like"]
+Op: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">=", "in", "not in", "like", "ilike"]
 
 Source: TypeAlias = LiveSource[Rows[T]]
 """What `QueryBuilder.from_` and `Query.join` take: a collection, a scope of one, another query."""
@@ -366,15 +366,22 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
         level = self._level("aggregate")
         return One[U](replace(level, projection=grouping(totals, shapes_of(row_sources(level)), ()), single=True))
 
-    def group_by(self, key: Callable[[*Ts], object], /) -> Grouped[*Ts]:
-        """Group by a column, or by a tuple of columns; `Grouped.aggregate` says what becomes of each group.
+    @overload
+    def group_by(self, key: Callable[[*Ts], object], /) -> Grouped[*Ts]: ...
+    @overload
+    def group_by(self, path: str, /, *paths: str) -> Grouped[*Ts]: ...
+    def group_by(self, /, *args: Any) -> Grouped[*Ts]:
+        """Group by columns; `Grouped.aggregate` or `Grouped.select` says what becomes of each group.
+
+        Args:
+            args: a lambda that gives a column or a tuple of columns; or paths.
 
         Raises:
             QueryError: it is no column.
             UnknownColumnError: a column that there is not.
         """
         level = self._level("group_by")
-        return Grouped[*Ts](level, values(key, shapes_of(row_sources(level)), "group_by"))
+        return Grouped[*Ts](level, group_keys(args, row_sources(level)))
 
     def find_one(self) -> One[R | None]:
         """Take the first row, or None."""
@@ -449,6 +456,20 @@ class Grouped(Generic[*Ts]):
         """
         projection = grouping(totals, shapes_of(row_sources(self._level)), self._keys)
         return Query[U, U](replace(self._level, projection=projection))
+
+    def select(self, /, **totals: Callable[[Sequence[Any]], object]) -> Query[Any, Any]:
+        """Make one row of each group by plain functions of its rows; its keys are attributes as well.
+
+        Example:
+            >>> query.group_by("project_id").select(total=len, oldest=lambda todos: min(t.created_at for t in todos))
+
+        The rows are a tuple in no certain order, with joins of tuples. Every change of a group costs O(its rows);
+        prefer `aggregate`.
+
+        Raises:
+            QueryError: a total is no function, or a key has no name.
+        """
+        return Query[Any, Any](replace(self._level, projection=group_totals(totals, self._keys)))
 
 
 class QueryBuilder:

@@ -11,7 +11,7 @@ from ._ir import Call, ExprIR, OrderIR, RowFunction, SourceIR, Totals, refs
 from ._sources import resolve, shapes_of
 from ._trace import conditions, values
 
-__all__ = ["join_pairs", "order_terms", "totals", "where_terms", "window"]
+__all__ = ["group_keys", "join_pairs", "order_terms", "totals", "where_terms", "window"]
 
 _OPERATORS: Mapping[str, Callable[[Expr[Any], Any], Expr[bool]]] = {
     "=": lambda column, value: column == value,
@@ -23,6 +23,7 @@ _OPERATORS: Mapping[str, Callable[[Expr[Any], Any], Expr[bool]]] = {
     "in": lambda column, value: column.one_of(value),
     "not in": lambda column, value: ~column.one_of(value),
     "like": lambda column, value: column.like(value),
+    "ilike": lambda column, value: column.ilike(value),
 }
 
 
@@ -73,6 +74,20 @@ def order_terms(
     if direction not in ("asc", "desc"):
         raise QueryError(f"the direction is 'asc' or 'desc', not {direction!r}")
     return (OrderIR(resolve(args[0], sources), direction == "desc", nulls, collation),)
+
+
+def group_keys(args: tuple[Any, ...], sources: Sequence[SourceIR]) -> tuple[ExprIR, ...]:
+    """Return the keys of a ``group_by``.
+
+    Raises:
+        QueryError: it has none of the forms, or the columns cannot be traced.
+        UnknownColumnError: a column that there is not.
+    """
+    if args and all(isinstance(arg, str) for arg in args):
+        return tuple(resolve(arg, sources) for arg in args)
+    if len(args) != 1:
+        raise QueryError('group_by takes columns: group_by(lambda row: row.project_id), group_by("project_id", "done")')
+    return values(args[0], shapes_of(sources), "group_by")
 
 
 def join_pairs(

@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from keyword import iskeyword
+from math import ceil, floor
 from typing import Any, Final, Literal, TypeAlias, cast
 
 from .._errors import QueryError
@@ -46,9 +47,21 @@ _FUNCTIONS: Final[Mapping[str, tuple[str, Callable[..., Any]]]] = {
     "floordiv": ("{} // {}", _operator.floordiv),
     "mod": ("{} % {}", _operator.mod),
     "neg": ("-{}", _operator.neg),
+    "abs": ("abs({})", abs),
+    "round": ("round({})", round),
+    "round_to": ("round({}, {})", round),
+    "floor": ("floor({})", floor),
+    "ceil": ("ceil({})", ceil),
     "lower": ("{}.lower()", _method("lower")),
     "upper": ("{}.upper()", _method("upper")),
+    "strip": ("{}.strip()", _method("strip")),
+    "replace": ("{}.replace({}, {})", _method("replace")),
     "length": ("len({})", len),
+    "date": ("{}.date()", _method("date")),
+    "time": ("{}.time()", _method("time")),
+    "weekday": ("{}.weekday()", _method("weekday")),
+    "isoweekday": ("{}.isoweekday()", _method("isoweekday")),
+    "strftime": ("{}.strftime({})", _method("strftime")),
     "startswith": ("{}.startswith({})", _method("startswith")),
     "endswith": ("{}.endswith({})", _method("endswith")),
     "contains": ("{1} in {0}", _operator.contains),
@@ -65,7 +78,7 @@ class Emitter:
     """
 
     def __init__(self, sources: int, accessors: Sequence[Accessor]) -> None:
-        self.names: dict[str, Any] = {}
+        self.names: dict[str, Any] = {"floor": floor, "ceil": ceil}
         self.sources_used: set[int] = set()
         self._sources = sources
         self._accessors = accessors
@@ -135,8 +148,15 @@ class Emitter:
             return f"{self.use('in_')}({self.value(args[0])}, {self.constant(_members(args[1]))})"
         if op == "between":
             return self.value(_between(args))
-        if op == "like":
-            return self._like(args[0], args[1])
+        if op in ("like", "ilike"):
+            return self._like(args[0], args[1], ignore_case=op == "ilike")
+        if op == "concat":
+            return f"{self.use('concat')}({self._listed(args)})"
+        if op == "case":
+            *branches, default = args
+            pairs = zip(branches[::2], branches[1::2], strict=True)
+            texts = [f"{self.value(made)} if {self.true(condition)} else " for condition, made in pairs]
+            return f"({''.join(texts)}{self.value(default)})"
         if op == "coalesce":
             *first, last = args
             kept = [self._kept(part) for part in first]
@@ -254,13 +274,15 @@ class Emitter:
             return f"({text} in {name} or {kept} is not None and {kept} != {kept})" if nan else f"({text} in {name})"
         return f"({text} is not None and {kept} not in {name}{f' and {kept} == {kept}' if nan else ''})"
 
-    def _like(self, a: ExprIR, b: ExprIR) -> str:
+    def _like(self, a: ExprIR, b: ExprIR, *, ignore_case: bool) -> str:
         if not isinstance(b, Const):
             raise QueryError("the pattern of like() must be a constant text, for example t.name.like('A%')")
         if not isinstance(b.value, str):
             return "None"
-        match = self.constant(like(b.value))
-        return self._lifted(f"{match}({{}}) is not None", _matcher(like(b.value)), (a,))
+        matcher = like(b.value.casefold()) if ignore_case else like(b.value)
+        match = self.constant(matcher)
+        text = f"{match}({{}}{'.casefold()' if ignore_case else ''}) is not None"
+        return self._lifted(text, _matcher(matcher, ignore_case=ignore_case), (a,))
 
     def _lifted(self, text: str, function: Callable[..., Any], args: Sequence[ExprIR]) -> str:
         """Return text for a function that is null where an operand is null."""
@@ -298,9 +320,9 @@ def like(pattern: str) -> Callable[[str], object]:
     return re.compile(first + "".join(f"(?>.*?{part})" for part in middle) + f".*{last}", re.DOTALL).fullmatch
 
 
-def _matcher(match: Callable[[str], object]) -> Callable[[Any], bool]:
+def _matcher(match: Callable[[str], object], *, ignore_case: bool) -> Callable[[Any], bool]:
     def matches(value: Any) -> bool:
-        return match(value) is not None
+        return match(value.casefold() if ignore_case else value) is not None
 
     return matches
 

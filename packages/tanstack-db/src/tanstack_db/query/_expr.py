@@ -10,6 +10,7 @@ make something else of the query, the trace raises and names the operator to use
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any, Generic, NoReturn, cast
@@ -183,11 +184,49 @@ class Expr(Generic[V]):
     def __neg__(self) -> Expr[V]:
         return self._call("neg")
 
+    def __abs__(self) -> Expr[V]:
+        return self._call("abs")
+
+    def __round__(self, digits: int | None = None) -> Expr[V]:
+        return self._call("round") if digits is None else self._call("round_to", digits)
+
+    def __floor__(self) -> Expr[int]:
+        return self._call("floor")
+
+    def __ceil__(self) -> Expr[int]:
+        return self._call("ceil")
+
+    # -- dates and times: parts such as `year` and `hour` are columns of their own -------------------------------------
+
+    def date(self) -> Expr[dt.date]:
+        """The day of a `datetime.datetime`."""
+        return self._call("date")
+
+    def time(self) -> Expr[dt.time]:
+        """The time of day of a `datetime.datetime`."""
+        return self._call("time")
+
+    def weekday(self) -> Expr[int]:
+        """The day of the week: Monday is 0."""
+        return self._call("weekday")
+
+    def isoweekday(self) -> Expr[int]:
+        """The day of the week: Monday is 1."""
+        return self._call("isoweekday")
+
+    def strftime(self, format: str, /) -> Expr[str]:  # noqa: A002 -- the name that datetime gives it
+        """The date or time as text."""
+        return self._text("strftime", format)
+
     # -- text ----------------------------------------------------------------------------------------------------------
 
     def like(self, pattern: str, /) -> Expr[bool]:
         """True where the text has the pattern: ``%`` stands for any text, ``_`` for one character."""
         return self._text("like", pattern)
+
+    def ilike(self, pattern: str, /) -> Expr[bool]:
+        """Like `like`, whatever the case."""
+        return self._text("ilike", pattern)
 
     def startswith(self, prefix: str | Expr[str], /) -> Expr[bool]:
         """True where the text begins with `prefix`."""
@@ -208,6 +247,14 @@ class Expr(Generic[V]):
     def upper(self) -> Expr[str]:
         """The text in upper case."""
         return self._call("upper")
+
+    def strip(self) -> Expr[str]:
+        """The text without white space at its ends."""
+        return self._call("strip")
+
+    def replace(self, old: str | Expr[str], new: str | Expr[str], /) -> Expr[str]:
+        """The text with every `old` in it replaced."""
+        return self._call("replace", old, new)
 
     def length(self) -> Expr[int]:
         """The length of the text or list."""

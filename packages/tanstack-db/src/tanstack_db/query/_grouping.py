@@ -11,18 +11,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeAlias
 
 from .._errors import QueryError
-from ._expr import ACTIVE, Expr, Trace, is_expr
-from ._ir import AggregateCall, Call, Const, ExprIR, Grouping, Ref, RowFunction, function_key
+from ..ivm._totals import TotalsRow
+from ._clauses import totals
+from ._expr import ACTIVE, Expr, Trace, describe, is_expr
+from ._ir import AggregateCall, Call, Const, ExprIR, Grouping, Ref, RowFunction, Totals, function_key
 from ._stand_in import StandIn
 from ._trace import Row, Shape, run
 
-__all__ = ["ROWS", "aggregate", "grouping"]
+__all__ = ["ROWS", "aggregate", "group_totals", "grouping"]
 
-Name: TypeAlias = Literal["count", "sum", "avg", "min", "max"]
+Name: TypeAlias = Literal["count", "sum", "avg", "min", "max", "collect"]
 
 ROWS: Any = object()
 """Stands for no column: ``count()``."""
@@ -49,6 +52,37 @@ def grouping(function: Callable[..., Any], shapes: Sequence[Shape], keys: tuple[
         raise QueryError("aggregate() takes a function of count(), sum_(), avg(), min_() and max_(); it calls none")
     names: tuple[Name, ...] = tuple(item.function for item in calls)
     return Grouping(keys, calls, RowFunction(_Build(function, tuple(shapes), keys, names)))
+
+
+def group_totals(functions: Mapping[str, Any], keys: tuple[ExprIR, ...]) -> Grouping:
+    """Return the projection of ``group_by(...).select(total=len, …)``: functions of all rows of a group.
+
+    Raises:
+        QueryError: a total is no function, or has the name of a key; or a key has no name.
+    """
+    names: list[str] = []
+    for key in keys:
+        if not isinstance(key, Ref) or not key.path:
+            raise QueryError(f"{describe(key)} has no name that its group could have: use aggregate(lambda row: ...)")
+        names.append(key.path[-1])
+    everything = [*names, *functions]
+    for name in everything:
+        if everything.count(name) > 1:
+            raise QueryError(f"two parts of the result would be called {name!r}: use aggregate(lambda row: ...)")
+    return Grouping(keys, (AggregateCall("collect"),), RowFunction(_GroupTotals(tuple(names), totals(functions))))
+
+
+@dataclass(frozen=True)
+class _GroupTotals:
+    """Makes the row of a group of the values of its keys and of its rows."""
+
+    keys: tuple[str, ...]
+    totals: Totals
+
+    def __call__(self, keys: tuple[Any, ...], values: tuple[Any, ...]) -> TotalsRow:
+        (rows,) = values
+        made = {name: total.function(rows) for name, total in self.totals.functions}
+        return TotalsRow(**dict(zip(self.keys, keys, strict=True)), **made)
 
 
 def _record(
@@ -92,7 +126,7 @@ class _Key(Expr[Any]):
             "inside an aggregate; compute on keys in a select() after the aggregate"
         )
 
-    is_none = one_of = between = like = contains = length = coalesce = __invert__ = __bool__ = _plain  # type: ignore[assignment]
+    is_none = one_of = between = like = ilike = contains = length = coalesce = __invert__ = __bool__ = _plain  # type: ignore[assignment]
 
     def __str__(self) -> str:
         return repr(self)
@@ -155,7 +189,7 @@ class _Recording(Trace):
             if distinct:
                 raise QueryError("count(distinct=True) needs a column")
             return None
-        if isinstance(value, Row) and name == "count":
+        if isinstance(value, Row) and name in ("count", "collect"):
             value = value.__query_row__()
         if is_expr(value):
             self._loose.pop(id(value), None)

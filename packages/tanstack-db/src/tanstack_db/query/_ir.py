@@ -91,9 +91,13 @@ class Call:
     ``is_none``                           true or false, never unknown
     ``in``                                operand, then a `Const` holding a frozenset or tuple
     ``between``                           operand, low, high; both ends included
-    ``like``                              operand, pattern with ``%`` and ``_``; the pattern is a `Const`
+    ``like ilike``                        operand, pattern with ``%`` and ``_``; the pattern is a `Const`
     ``startswith endswith contains``      text functions
-    ``lower upper length``                text functions
+    ``lower upper strip replace length``  text functions
+    ``concat``                            texts as one; nulls are left out
+    ``abs round round_to floor ceil``     numbers; round_to with the number of digits
+    ``date time weekday isoweekday``      parts of a time, and ``strftime`` with a format
+    ``case``                              condition, value, …, default
     ``add sub mul div floordiv mod neg``  arithmetic; null when an operand is null, and for a division by zero
     ``coalesce``                          the first operand that is not null
     ====================================  =======================================================================
@@ -108,9 +112,9 @@ ExprIR: TypeAlias = Ref | Const | Call | Outer
 
 @dataclass(frozen=True, slots=True)
 class AggregateCall:
-    """One aggregate over the rows of a group: count, sum, avg, min, max. `arg` None counts rows; nulls are skipped."""
+    """One aggregate over the rows of a group. `arg` None stands for the row; nulls are skipped."""
 
-    function: Literal["count", "sum", "avg", "min", "max"]
+    function: Literal["count", "sum", "avg", "min", "max", "collect"]
     arg: ExprIR | None = None
     distinct: bool = False
 

@@ -22,6 +22,7 @@ _INFIX = {
     "or": "|",
     "in": "in",
     "like": "like",
+    "ilike": "ilike",
     "add": "+",
     "sub": "-",
     "mul": "*",
