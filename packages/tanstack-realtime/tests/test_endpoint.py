@@ -151,3 +151,10 @@ async def test_a_browser_uses_its_own_fetch(monkeypatch: pytest.MonkeyPatch) -> 
     assert "body" not in calls[1][1]
     with pytest.raises(ConnectionLostError, match="Failed to fetch"):
         await http("GET", "/down", headers={}, body=None)
+
+
+async def test_the_time_to_wait_reaches_the_caller() -> None:  # A17
+    body = {"error": {"code": "rate_limited", "reason": "too fast", "retryable": True, "retry_after": 1.5}}
+    with pytest.raises(PublishError) as caught:
+        await Endpoint("http://host", Server(429, body), headers).publish("a", 1)
+    assert (caught.value.code, caught.value.retryable, caught.value.retry_after) == ("rate_limited", True, 1.5)

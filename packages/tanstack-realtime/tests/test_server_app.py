@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -407,3 +408,33 @@ async def test_revoking_reaches_the_preset_with_a_canonical_channel() -> None:  
         await realtime.revoke("u1", "todos:project_id=1&")
     with pytest.raises(ConfigurationError, match="as a non-empty str"):
         await realtime.revoke("")
+
+
+async def test_publishing_over_http_is_limited_per_user() -> None:  # A17
+    realtime, server = make(publish_rate=2, publish_burst=3)
+    async with client(realtime, **AS_U1) as http:
+        answers = [await http.post("/publish", json=MESSAGE) for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert answers[4].json() == {
+            "error": {
+                "code": "rate_limited",
+                "reason": "requests come too fast",
+                "retryable": True,
+                "retry_after": 1.0,
+            }
+        }
+        assert answers[4].headers["retry-after"] == "1"
+        other = await http.post("/publish", json=MESSAGE, headers={"authorization": "Bearer u2"})
+        assert other.status_code == 403  # asked, and refused for another reason
+        for _ in range(20):  # asking on and on does not make it longer than a burst
+            answer = await http.post("/publish", json=MESSAGE)
+            assert answer.json()["error"]["retry_after"] <= 2.0
+        await asyncio.sleep(2.5)
+        assert (await http.post("/publish", json=MESSAGE)).status_code == 200
+    assert len(server.published) == 4
+
+
+@pytest.mark.parametrize("limits", [{"publish_rate": 0}, {"publish_burst": -1}, {"publish_rate": float("nan")}])
+def test_a_publish_limit_is_positive(limits: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="positive"):
+        make(**limits)

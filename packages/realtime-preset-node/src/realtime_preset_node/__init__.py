@@ -7,7 +7,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _link                          a client's side of one connection
     _server  _sink  _workers       the WebSocket endpoint, writing, one process only
     _peer                          the shell around a session
-    _registry  _rate               how many connections there are, how fast requests come
+    _registry                      which connections there are, and whose
     _session                       the server's side of one connection, a machine without I/O
     _hub                           channels, numbered messages, replay, without I/O
     _slow                          what a slow reader may do without

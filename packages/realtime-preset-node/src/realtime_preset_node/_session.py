@@ -26,6 +26,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 from tanstack_realtime import AuthenticationError, Channel, ChannelDeniedError, RealtimeError
 from tanstack_realtime._json import encode_json
+from tanstack_realtime._rate import TokenBucket
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 
 from ._frames import (
@@ -66,7 +67,6 @@ from ._protocol import (
     subscription_frame,
     welcome_frame,
 )
-from ._rate import TokenBucket
 from ._settings import SessionSettings
 
 __all__ = [

@@ -110,6 +110,7 @@ def _refusal(channel: str, response: HttpResponse) -> RealtimeError:
         kind = AuthenticationError
     elif response.status == 403:
         kind = ChannelDeniedError
+    wait: object = named.get("retry_after")
     advice = "; is Realtime mounted there?" if response.status == 404 else ""
     return kind(
         f"the server refused a message on {channel!r}: {reason} ({code}){advice}",
@@ -117,4 +118,5 @@ def _refusal(channel: str, response: HttpResponse) -> RealtimeError:
         code=code,
         reason=reason,
         retryable=bool(named.get("retryable", response.status in _TEMPORARY)),
+        retry_after=float(wait) if isinstance(wait, int | float) else None,
     )

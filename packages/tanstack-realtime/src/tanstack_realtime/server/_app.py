@@ -17,6 +17,7 @@ from tanstack_realtime._settings import resolve_preset
 
 from ._declared import Channels, DeclaredChannels
 from ._gate import Gate
+from ._limiter import PublishLimiter
 from ._observe import GuardedObserver
 from ._origin import OriginPolicy
 from ._permissions import Authorize, GetUser, Validate
@@ -63,6 +64,9 @@ class Realtime:
             Pages of the server's own host always may.
         allow_anonymous: let a connection in for which `get_user` returns None. `authorize` sees it as `ANONYMOUS`.
         max_message_bytes: largest payload, as UTF-8 JSON.
+        publish_rate: requests per second with which one user may publish over HTTP in the long run; ``math.inf`` for no
+            limit. Connections have the preset's limits.
+        publish_burst: requests that may come at once after a pause. What exceeds it is answered with 429.
         hook_timeout: seconds that an async hook may take; then it counts as failed.
         on_error: takes failures that no caller can be told about: a hook that raised, for one. Default: the logger
             ``tanstack_realtime.server``.
@@ -83,6 +87,8 @@ class Realtime:
         allowed_origins: Iterable[str] | None = None,
         allow_anonymous: bool = False,
         max_message_bytes: int = 65536,
+        publish_rate: float = 50.0,
+        publish_burst: int = 500,
         hook_timeout: float = 10.0,
         on_error: OnError | None = None,
         observer: ServerObserver | None = None,
@@ -96,6 +102,11 @@ class Realtime:
                 )
         if isinstance(max_message_bytes, bool) or max_message_bytes < 1:
             raise ConfigurationError(f"max_message_bytes={max_message_bytes!r}: pass a positive number of bytes")
+        if not (publish_rate > 0 and publish_burst > 0):
+            raise ConfigurationError(
+                f"publish_rate={publish_rate!r}, publish_burst={publish_burst!r}: pass positive numbers; math.inf "
+                "is no limit"
+            )
         self._on_error = on_error or _log_error
         self._observer = CountingObserver(GuardedObserver(observer or ServerObserver(), self._report))
         self._gate = Gate(
@@ -120,6 +131,7 @@ class Realtime:
             preset=self._server,
             publish=self._deliver,
             max_message_bytes=max_message_bytes,
+            limiter=PublishLimiter(rate=publish_rate, burst=publish_burst),
         )
         self._router = Router([*common, *self._server.routes()], lifespan=self._lifespan)
         _instances.add(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -14,6 +15,7 @@ from tanstack_realtime._json import decode_json
 
 if TYPE_CHECKING:
     from ._gate import Gate
+    from ._limiter import PublishLimiter
     from ._preset import Publication, ServerPreset
 
 __all__ = ["PROTOCOL", "common_routes"]
@@ -31,14 +33,18 @@ _STATUS: Final[Mapping[str, int]] = {
     "too_large": 413,
     "bad_media_type": 415,
     "rejected": 422,
+    "rate_limited": 429,
     "unavailable": 503,
 }
 
 
 def _error_response(error: RealtimeError) -> Response:
     status = _STATUS.get(error.code, 503 if error.retryable else 400)
-    body = {"code": error.code, "reason": error.reason, "retryable": error.retryable}
-    headers = {"www-authenticate": "Bearer"} if status == 401 else None
+    body: dict[str, Any] = {"code": error.code, "reason": error.reason, "retryable": error.retryable}
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
+    if error.retry_after is not None:
+        body["retry_after"] = round(error.retry_after, 3)
+        headers["retry-after"] = str(math.ceil(error.retry_after))
     return JSONResponse({"error": body}, status_code=status, headers=headers)
 
 
@@ -49,6 +55,7 @@ def common_routes(
     preset: ServerPreset,
     publish: Callable[[Publication], Awaitable[None]],
     max_message_bytes: int,
+    limiter: PublishLimiter,
 ) -> list[Route]:
     """Build the routes of every preset."""
 
@@ -59,6 +66,7 @@ def common_routes(
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
                 raise MessageError("publish takes application/json", code="bad_media_type")
             user_id, _ = await gate.authenticate(request)
+            limiter.admit(request, user_id)
             body = _publish_body(await _read(request, max_message_bytes + _ENVELOPE_BYTES))
             await publish(await gate.admit_publish(user_id, body["channel"], body["data"]))
         except RealtimeError as error:

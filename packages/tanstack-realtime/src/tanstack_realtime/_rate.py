@@ -6,7 +6,8 @@ __all__ = ["TokenBucket"]
 
 
 class TokenBucket:
-    """Fills at `rate` tokens per second up to `burst`. Who takes more than there is goes into debt.
+    """Fills at `rate` tokens per second up to `burst`. Who takes more than there is goes into debt, by one token more
+    than a burst at most.
 
     Args:
         rate: tokens per second; ``math.inf`` for no limit.
@@ -24,7 +25,8 @@ class TokenBucket:
         """Take a token, and return the seconds after which there would have been one: 0.0 if it was there."""
         if self._rate == float("inf"):
             return 0.0
-        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate) - 1.0
+        filled = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._tokens = max(filled - 1.0, -self._burst - 1.0)
         self._at = now
         return 0.0 if self._tokens >= 0.0 else -self._tokens / self._rate
 

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_preset_node._rate import TokenBucket
+from tanstack_realtime._rate import TokenBucket
 
 
 def test_a_burst_then_the_rate() -> None:
@@ -16,6 +16,13 @@ def test_a_burst_then_the_rate() -> None:
     assert bucket.debt == 2
     assert bucket.take(11.5) == 0
     assert bucket.debt == 0
+
+
+def test_debt_is_bounded() -> None:
+    bucket = TokenBucket(rate=1, burst=3, now=0)
+    assert max(bucket.take(0) for _ in range(100)) == 4
+    assert bucket.debt == 4
+    assert bucket.take(5) == 0
 
 
 def test_no_rate_is_no_limit() -> None:
