@@ -39,6 +39,10 @@ def channel(document_id: str) -> tuple[str, dict[str, str]]:
     return ("editor", {"document_id": document_id})
 
 
+def reserved_channel() -> tuple[str, dict[str, str]]:
+    return ("$presence", {})
+
+
 EDITOR = create_presence_channel(id="editor", channel=channel, state=Cursor)
 D1 = EDITOR.scope(document_id="d1")
 
@@ -249,6 +253,13 @@ async def test_presence_is_refused_without_the_permission(site: Site) -> None:  
     await hers.live()
     await turn()
     assert names(mine) == ["Mallory"]
+
+
+async def test_reserved_channels_have_no_presence(site: Site) -> None:  # A11
+    ada = await site.client("ada")
+    reserved = create_presence_channel(id="reserved", channel=reserved_channel)
+    with pytest.raises(ChannelDeniedError, match="reserved namespace"):
+        await ada.presence(reserved.scope()).live()
 
 
 async def test_losing_the_permission_removes_presence(site: Site) -> None:  # R9, S20

@@ -895,3 +895,27 @@ def test_a_delivery_that_ends_a_connection_does_not_disturb_the_others() -> None
     for guest in guests:
         rooms.remove(guest)
     assert rooms.rooms == 0
+
+
+def test_nobody_can_speak_for_another_connection() -> None:  # A12
+    h = Harness().open()
+    other = Outbox()
+    h.rooms.join(other, "room", Attendee("victim", "u2", ""), '{"x":0}')
+    forged = {"connection": "victim", "user": "u2", "stalled": True}
+    h.send(type="presence.join", id=1, channel="room", state={"x": 1}, **forged)
+    h.operation()
+    [answer] = h.complete((parse_channel("room"), MEMBER))
+    assert answer["members"] == [{"connection": "victim", "user": "u2", "state": {"x": 0}}, ME]
+    h.send(type="presence.update", id=2, channel="room", state={"x": 2}, **forged)
+    h.send(type="presence.leave", id=3, channel="room", **forged)
+    h.operation()
+    assert [who.connection_id for who in h.rooms.members("room")] == ["victim"]
+    flushed(h)
+    assert other.take() == [
+        {
+            "type": "presence.change",
+            "channel": "room",
+            "members": [{"connection": "victim", "user": "u2", "state": {"x": 0}}],
+            "left": ["c1"],
+        }
+    ]
