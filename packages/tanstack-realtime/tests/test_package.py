@@ -24,6 +24,7 @@ PUBLIC_MODULES: set[str] = {
     "server.opentelemetry",
     "solara",
     "testing",
+    "textual",
 }
 FORBIDDEN = {
     "aiohttp",

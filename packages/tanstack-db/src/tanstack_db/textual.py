@@ -104,7 +104,7 @@ class LiveMixin(MessagePump):
         return current_client()
 
     # Textual calls the handlers of every class of a widget, so that a widget's own `on_unmount` does not hide this.
-    def on_unmount(self) -> None:
+    async def on_unmount(self) -> None:
         """Let the queries go."""
         for live in self._live_queries:
             live.close()
