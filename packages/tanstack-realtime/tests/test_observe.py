@@ -15,12 +15,14 @@ from tanstack_realtime import (
     ChannelDeniedError,
     ConnectionStatistics,
     FeedStatistics,
+    LiveEvent,
     Observer,
     RealtimeClient,
     RealtimeCollection,
     RealtimeError,
     SubscriptionStatistics,
     create_realtime_client,
+    live_channel_options,
     realtime_collection_options,
 )
 from tanstack_realtime.server import Permissions
@@ -212,3 +214,32 @@ async def test_an_observer_that_raises_disturbs_nothing_and_is_reported() -> Non
     assert len(errors) == len(ear.heard)
     assert {getattr(error, "code", None) for error in errors} == {"observer_failed"}
     assert all(isinstance(error.__cause__, LookupError) for error in errors)
+
+
+async def test_a_live_channel_is_observed_too() -> None:  # L5
+    ear = Ear()
+
+    async def newest(room: str) -> list[Note]:
+        return []
+
+    def show(event: LiveEvent) -> Note:
+        return Note(str(event.data["id"]), "1")
+
+    chat = create_collection(
+        live_channel_options(
+            id="chat", schema=Note, get_key=lambda n: n.id, channel="chat", initial_data=newest, on_event=show
+        )
+    )
+    async with RealtimeSandbox(authorize=only_notes) as sandbox, user(sandbox, "bob", ear) as bob:
+        mine = bob.collection(chat)
+        screen = live_query(lambda q: q.from_(mine).where(lambda n: n.room == "1"), client=bob.db)
+        await screen.preload()
+        await sandbox.pass_time()
+        for event in ({"id": "n1"}, {"no": "id"}, "nonsense"):
+            await sandbox.realtime.publish(ROOM, event)
+        await sandbox.pass_time()
+        assert [note.id for note in screen.get()] == ["n1"]
+        sandbox.errors.clear()
+    assert ear.named("refetched") == [("chat:room=1", None)]
+    assert ear.named("applied") == [("chat:room=1", False, None)]
+    assert ear.named("dropped") == [("chat:room=1",)] * 2

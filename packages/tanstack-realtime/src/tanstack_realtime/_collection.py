@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic
+from typing import Any, Generic
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -23,7 +23,6 @@ from ._codec import SchemaCodec
 from ._echo import EchoRegister
 from ._envelope import RowMessage
 from ._feed import Feed, FeedStatistics
-from ._observe import Observer
 from ._outcome import Outcome
 from ._parameters import Parameters
 from ._publisher import Publisher
@@ -162,9 +161,6 @@ def _origin(slot: ClientSlot) -> str | None:
     return None if slot.client is None else slot.client.origin
 
 
-_NOBODY: Final = Observer()
-
-
 class _Host(ScopedHost[T, K]):
     """The collection as its feed and its settlements see it."""
 
@@ -186,11 +182,6 @@ class _Host(ScopedHost[T, K]):
 
     def confirm(self, mutation: Mutation[T], row: T | None, /) -> None:
         self._confirmed(mutation, row)
-
-    @property
-    def observer(self) -> Observer:
-        client = self._slot.client
-        return _NOBODY if client is None else client.observer
 
     def post(self, outcome: Outcome[T], /) -> None:
         if self._publisher is not None:

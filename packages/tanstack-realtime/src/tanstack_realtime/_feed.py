@@ -16,7 +16,6 @@ from typing_extensions import TypeVar
 from ._echo import EchoRegister
 from ._envelope import RowMessage, parse_message
 from ._errors import MessageError
-from ._observe import Observer
 from ._replica import FetchMark, Replica, Write
 from ._scope import ScopeMachine
 from ._scopes import ScopeHost, ScopeKeeper, ScopeListener, ScopeStatus
@@ -41,11 +40,6 @@ class FeedHost(ScopeHost, Protocol[T, K]):
 
     def write(self, writes: list[Write[T, K]], /) -> None:
         """Commit the writes as one."""
-        ...
-
-    @property
-    def observer(self) -> Observer:
-        """Who hears what happens."""
         ...
 
 

@@ -211,10 +211,11 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
         data: object = inbound.data
         if not isinstance(data, Mapping):
             self._refuse(
+                scope,
                 MessageError(
                     f"an event on {scope.channel!r} is a {type(data).__name__}; an event is a JSON object",
                     channel=scope.channel,
-                )
+                ),
             )
             return
         event = LiveEvent(
@@ -223,9 +224,10 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
             user_id=inbound.user_id,
             own=inbound.own,
         )
-        self._apply(scope, lambda: [scope.fold.event(event)])
+        if self._apply(scope, lambda: [scope.fold.event(event)]):
+            self.host.observer.applied(scope.channel, None, None)
 
-    def _apply(self, scope: LiveScope, made_by: Callable[[], list[object]]) -> None:
+    def _apply(self, scope: LiveScope, made_by: Callable[[], list[object]]) -> bool:
         """Show what the application made of an event. Whatever it raises costs this event only."""
         try:
             for made in made_by():
@@ -238,10 +240,13 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
                     self._keep(scope, self.log.append(scope.channel, self._live_host.row(made, scope.params)))
                 self.statistics.applied += 1
         except Exception as error:  # noqa: BLE001 -- on_event is the application's and may raise anything
-            self._refuse(error)
+            self._refuse(scope, error)
+            return False
+        return True
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, scope: LiveScope, error: Exception) -> None:
         self.statistics.refused += 1
+        self.host.observer.dropped(scope.channel, str(error))
         self.host.report(error)
 
     def _commit(self, scope: LiveScope, change: LogChange[T, K]) -> None:
@@ -265,7 +270,7 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
             rows: list[T] = []
             if self._live_host.has_history:
                 self.statistics.fetches += 1
-                rows = await self._live_host.history(scope.params)
+                rows = await self._history(scope)
             if not scope.machine.fetched(number):
                 return
             with self._live_host.batch():
@@ -283,6 +288,17 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
             scope.take(scope.machine.applied())
         finally:
             self.log.abandon(mark)
+
+    async def _history(self, scope: LiveScope) -> list[T]:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            rows = await self._live_host.history(scope.params)
+        except Exception as error:
+            self.host.observer.refetched(scope.channel, clock() - started, error)
+            raise
+        self.host.observer.refetched(scope.channel, clock() - started, None)
+        return rows
 
     def _adopted(self, scope: LiveScope, rows: Iterable[T]) -> list[T]:
         return [self._live_host.row(scope.fold.adopt(row), scope.params) for row in rows]

@@ -63,7 +63,7 @@ class Observer:
         """
 
     def applied(self, channel: str, mutation_id: str | None, traceparent: str | None) -> None:
-        """A collection applied somebody's message.
+        """A collection applied somebody's message, or a live channel an event.
 
         Args:
             channel: wire string.
@@ -72,7 +72,7 @@ class Observer:
         """
 
     def refetched(self, channel: str, seconds: float, error: Exception | None) -> None:
-        """A collection called ``query_fn`` for a scope.
+        """A collection called ``query_fn``, or a live channel ``initial_data``, for a scope.
 
         Args:
             channel: wire string.

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from inspect import isawaitable, signature
 from itertools import product
-from typing import Any, Generic, Protocol, TypeAlias, cast
+from typing import Any, Final, Generic, Protocol, TypeAlias, cast
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -30,6 +30,7 @@ from tanstack_db import (
 from ._codec import SchemaCodec
 from ._errors import ConfigurationError
 from ._keys import parse_channel
+from ._observe import Observer
 from ._parameters import Parameters
 from ._publisher import ClientWatch
 from ._scopes import ScopeKeeper, ScopeListener
@@ -241,6 +242,9 @@ class ScopedCollection(Collection[T, K], Generic[T, K, P]):
         return key
 
 
+_NOBODY: Final = Observer()
+
+
 class ScopedHost(Generic[T, K]):
     """A collection as its scopes see it."""
 
@@ -257,6 +261,11 @@ class ScopedHost(Generic[T, K]):
     def subscribe(self, channel: str, listener: ScopeListener, /) -> Callable[[], None] | None:
         client = self._slot.client
         return None if client is None else client.subscribe(parse_channel(channel), listener).unsubscribe
+
+    @property
+    def observer(self) -> Observer:
+        client = self._slot.client
+        return _NOBODY if client is None else client.observer
 
     def report(self, error: Exception, /) -> None:
         self._collection.client.report(error)

@@ -16,6 +16,7 @@ from typing import Any, Generic, Protocol
 from typing_extensions import TypeVar
 
 from ._errors import ChannelDeniedError
+from ._observe import Observer
 from ._scope import Cancel, DropRows, Fetch, ScopeAction, ScopeMachine, StatusChanged, Stop, Subscribe, Wait
 from ._transport import Inbound
 
@@ -38,6 +39,11 @@ class ScopeHost(Protocol):
 
     def report(self, error: Exception, /) -> None:
         """Tell the application about a failure in the background."""
+        ...
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears what happens."""
         ...
 
 
