@@ -10,11 +10,12 @@ BIN := .venv/bin
 JOBS ?= auto
 EXAMPLES ?= 5000
 ARGS ?=
+N ?= 2000
 
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration bench bench-db bench-fanout fuzz docs build wheels websockets-newest release publish clean
+.PHONY: help setup demo test lint format types integration simulate bench bench-db bench-fanout fuzz browser docs build wheels websockets-newest release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,12 +48,18 @@ types: setup  ## mypy and pyright, both strict, tests included
 	@for folder in $(CODE); do echo "mypy $$folder"; $(BIN)/mypy $$folder; done
 	$(BIN)/pyright
 
+browser:  ## install Chromium for the browser tests, where it is missing (Debian, as root)
+	@command -v chromium > /dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
+
 integration: setup  ## tests with real sockets, processes and databases
 	$(BIN)/pytest tests-integration $(ARGS)
 
 bench: setup bench-db  ## all figures: next to npm @tanstack/db, latency between clients, each stage of a live query
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/db/micro.py
+
+simulate: setup  ## histories of many users on a bad network, from a seed each (N=10000, ARGS="--first 1234 --preset memory")
+	$(BIN)/python scripts/simulate.py $(N) $(ARGS)
 
 docs: setup  ## run the code blocks of the documentation, check its links and tables
 	$(BIN)/python scripts/check_docs.py
