@@ -63,6 +63,8 @@ class Provider:
         self.denied: set[str] = set()
         self.refusal: Exception | None = None
         self.subscribes_take = 0.01
+        self.mute = False
+        """Whether what is published is accepted and not delivered."""
 
     def transport(self, user_id: str) -> Transport:
         return Transport(self, user_id)
@@ -115,7 +117,8 @@ class Link:
         await asyncio.sleep(0.01)
         if self.provider.refusal is not None:
             raise self.provider.refusal
-        self.provider.to(data, channel, sender=self)
+        if not self.provider.mute:
+            self.provider.to(data, channel, sender=self)
 
     async def ping(self) -> None:
         await asyncio.sleep(0.01)
@@ -389,6 +392,21 @@ async def test_history_pages_backwards_without_duplicates() -> None:  # L6
         assert len(world.pages) == reads
 
 
+async def test_rows_that_had_to_go_can_be_paged_back() -> None:  # L6
+    world = World(max_items=2)
+    world.saved("a")
+    async with screens(world, "ada") as [ada]:
+        await asyncio.sleep(0.5)
+        assert await ada.chat.load_older(room_id="1") == 0
+        world.saved("b", "c")
+        world.provider.to(say("b"))
+        world.provider.to(say("c"))
+        await settle()
+        assert ada.ids == ["b", "c"]
+        assert await ada.chat.load_older(room_id="1") == 1
+        assert ada.ids == ["a", "b", "c"]
+
+
 async def test_a_page_that_arrives_after_access_was_revoked_is_not_shown() -> None:  # S23, Q14
     world = World()
     world.saved(*"abcdef")
@@ -457,6 +475,18 @@ async def test_an_inserted_row_is_shown_at_once_and_published() -> None:  # Q18
         assert bob.ids == ada.ids == ["a"]
         assert ada.chat.get("a") == Message("a", "1", "hello", "ada"), "its own event told the author"
         assert [] not in ada.pictures, "never away between"
+
+
+async def test_an_inserted_row_that_was_accepted_stays_though_its_event_is_late() -> None:  # Q22
+    world = World(to_event=True)
+    world.provider.mute = True
+    async with screens(world, "ada") as [ada]:
+        await asyncio.sleep(0.5)
+        await ada.chat.insert(Message("a", "1", "hello")).persisted()
+        assert ada.ids == ["a"]
+        world.provider.to(say("a", "hello, edited"))
+        await settle()
+        assert ada.chat.get("a") == Message("a", "1", "hello, edited")
 
 
 async def test_an_inserted_row_that_is_refused_is_taken_back() -> None:  # P3, Q5
