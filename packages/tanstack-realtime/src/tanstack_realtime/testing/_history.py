@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from tanstack_db import LiveQuery, Transaction, live_query
+from tanstack_db import LiveQuery, Rows, Transaction, TransactionError, live_query
 from tanstack_realtime._errors import RealtimeError
 from tanstack_realtime._options import realtime_collection_options
 from tanstack_realtime.server import Permissions
@@ -102,6 +102,10 @@ def simulate(
     except Exception as error:
         raise HistoryError(f"history {seed}: {type(error).__name__}: {error}") from error
     finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         asyncio.set_event_loop(None)
         loop.close()
 
@@ -117,7 +121,7 @@ class _User:
         self.name: Final = name
         self.dead = False
         self.writes: list[Transaction[Task]] = []
-        self.queries: dict[str, LiveQuery[Task]] = {}
+        self.queries: dict[str, LiveQuery[Rows[Task]]] = {}
         self._history = history
         self._texts = itertools.count(1)
         self.client = history.sandbox.new_client(name)
@@ -159,9 +163,12 @@ class _User:
         text = self._text()
         self.writes.append(self.tasks.insert(Task(text, project_id, text)))
 
-    def update(self, task: Task, **change: str) -> None:
-        """Change a row that the user sees."""
-        self.writes.append(self.tasks.update(task.id, lambda row: replace(row, text=self._text(), **change)))
+    def update(self, task: Task, *, project_id: str | None = None) -> None:
+        """Change a row that the user sees, and perhaps move it."""
+        text = self._text()
+        self.writes.append(
+            self.tasks.update(task.id, lambda row: replace(row, text=text, project_id=project_id or row.project_id))
+        )
 
     def delete(self, task: Task) -> None:
         """Delete a row that the user sees."""
@@ -231,7 +238,8 @@ class _History:
             async with self.sandbox:
                 self.users = [_User(self, name) for name in self.database.members]
                 for user in self.users:
-                    for project_id in self._some(sorted(self.database.members[user.name])):
+                    # Some of them are none of the user's business: nothing of those may ever show.
+                    for project_id in self._some(list(_PROJECTS)):
                         user.watch(project_id)
                 for _ in range(self._steps):
                     await self._step()
@@ -260,7 +268,7 @@ class _History:
             case "delete" if visible:
                 user.delete(self.random.choice(visible))
             case "watch":
-                project_id = self.random.choice(projects)
+                project_id = self.random.choice(_PROJECTS)
                 if project_id in user.queries:
                     user.leave(project_id)
                 else:
@@ -317,7 +325,7 @@ class _History:
         for user in living:
             self._check_rest(user)
         for error in self.sandbox.errors:
-            if not isinstance(error, (Failure, RealtimeError)):
+            if not isinstance(error, (Failure, RealtimeError, TransactionError)):
                 self._broken(f"somebody reported {error!r}")
         return focused
 
@@ -348,7 +356,7 @@ class _History:
             return
         for task in query.get():
             if task.project_id != project_id or project_id not in self.database.members[user.name]:
-                self._broken(f"{user.name} sees {task} in {project_id}")
+                self._broken(f"{user.name} sees {task} in {project_id}, which is none of its business")
             if task in self.database.ever:
                 continue
             if not (user.tasks.has_pending_writes(task.id) and task.text.startswith(f"{user.name}-")):
@@ -360,7 +368,8 @@ class _History:
                 self._broken(f"a write of {user.name} is {write.state}: {write.mutations}")
         for project_id, query in user.queries.items():
             shown = sorted(query.get(), key=lambda task: task.id)
-            truth = self.database.rows(project_id)
+            member = project_id in self.database.members[user.name]
+            truth = self.database.rows(project_id) if member else []
             if shown != truth:
                 extra, missing = [t for t in shown if t not in truth], [t for t in truth if t not in shown]
                 self._broken(f"{user.name} sees in {project_id} {extra} that is not there, and not {missing} that is")
