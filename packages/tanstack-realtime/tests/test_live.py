@@ -484,6 +484,9 @@ async def test_an_inserted_row_that_was_accepted_stays_though_its_event_is_late(
         await asyncio.sleep(0.5)
         await ada.chat.insert(Message("a", "1", "hello")).persisted()
         assert ada.ids == ["a"]
+        status = ada.chat.scope_status(room_id="1")
+        assert status is not None
+        assert status.rows == 1, "it goes with its scope"
         world.provider.to(say("a", "hello, edited"))
         await settle()
         assert ada.chat.get("a") == Message("a", "1", "hello, edited")
