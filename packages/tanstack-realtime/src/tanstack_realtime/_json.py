@@ -19,6 +19,11 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+# Kept: making them takes longer than a small message does.
+_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def _check_depth(value: object, max_depth: int) -> None:
     level = [value]
     for _ in range(max_depth):
@@ -42,7 +47,7 @@ def decode_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         ValueError: not JSON, ``NaN`` or ``Infinity``, or nested more than `max_depth` levels deep.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _DECODER.decode(text) if isinstance(text, str) else json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError(f"nested more than {max_depth} levels deep") from None
     # Text cannot nest deeper than it has opening brackets, so that most messages skip the walk.
@@ -59,7 +64,7 @@ def encode_json(value: object, *, max_depth: int = MAX_DEPTH) -> str:
         ValueError: not representable: other types, ``NaN``, lone surrogates, nested more than `max_depth` levels deep.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
         text.encode()
     except (TypeError, RecursionError, UnicodeEncodeError) as error:
         raise ValueError(str(error)) from error

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, cast
 
 from tanstack_realtime._errors import AuthenticationError, ChannelDeniedError, ChannelError, PublishError, RealtimeError
@@ -32,6 +33,9 @@ Operation: TypeAlias = Literal["subscribe", "publish", "presence"]
 
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=RealtimeError)
+
+_KNOWN_CHANNELS: Final = 1024
+"""Channels that are parsed already and kept."""
 
 _RESERVED: Final = "$"
 """Namespaces that begin with it belong to the library and its presets."""
@@ -73,6 +77,8 @@ class Gate:
         self._get_user = get_user
         self._validate = validate
         self._declared = declared
+        # Every message names its channel, and few channels get most messages. Channels are immutable.
+        self._parse_channel = lru_cache(maxsize=_KNOWN_CHANNELS)(parse_channel)
         self._origins = origins
         self._max_message_bytes = max_message_bytes
         self._allow_anonymous = allow_anonymous
@@ -143,7 +149,7 @@ class Gate:
         if not isinstance(channel, str):
             raise self._refuse(ChannelError(f"a channel is a string, not {channel!r}", reason="not a string"))
         try:
-            parsed = parse_channel(channel)
+            parsed = self._parse_channel(channel)
             self._declared.check(parsed)
         except ChannelError as error:
             raise self._refuse(error, channel=channel[:256]) from None
