@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from ._errors import OpenParameterError
+from ._pushdown import known_columns
 from ._relation import LoadSubset, OrderTerm, Relation
 from .query._ir import Call, Const, ExprIR, Grouping, IncludeIR, QueryIR, Ref, RowFunction, Totals, refs
 
@@ -34,16 +35,13 @@ class SourcePlan:
         where: conditions on its rows before any join, as expressions over this source alone (``Ref.source`` is 0).
         subset: what the source is asked to load.
         dispatch: the bound column by which its rows are looked up and its deltas are routed, or None for all rows.
+        values: those of the `dispatch` column.
     """
 
     where: tuple[ExprIR, ...]
     subset: LoadSubset
     dispatch: str | None
-
-    @property
-    def values(self) -> tuple[Hashable, ...]:
-        """The values of the `dispatch` column."""
-        return () if self.dispatch is None else self.subset.bindings[self.dispatch]
+    values: tuple[Hashable, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +81,11 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
     for own, implied in zip(bound, extra, strict=True):
         for column, values in implied.items():
             _narrow(own, column, values)
+    known = known_columns(ir)
+    for index, relation in enumerate(relations):
+        for column in (relation.partition or {}).values():
+            if column not in bound[index] and (index, (column,)) in known:
+                bound[index][column] = extra[index][column] = known[index, (column,)]
     # The sources of a union say nothing about each other.
     together = [[index] for index in range(len(relations))] if ir.union else [range(len(relations))]
     for indexes in together:
@@ -109,9 +112,11 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
         SourcePlan(
             where=tuple(pushed[index]),
             subset=_subset(ir, relation, bound[index], pushed[index], is_whole=not residual),
-            dispatch=min(bound[index], key=lambda column: len(bound[index][column]), default=None),
+            dispatch=column,
+            values=() if column is None else bound[index][column],
         )
         for index, relation in enumerate(relations)
+        for column in [_fewest(bound[index])]
     )
     by_row = not isinstance(ir.projection, Grouping | Totals)
     return Plan(
@@ -120,6 +125,11 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
         is_ordered=by_row and (bool(ir.order_by) or ir.limit is not None or ir.offset > 0),
         has_outer_rows=by_row and not ir.distinct and any(join.kind not in ("inner", "include") for join in ir.joins),
     )
+
+
+def _fewest(bound: Bindings) -> str | None:
+    """Return the column that is bound to the fewest values."""
+    return min(bound, key=lambda column: len(bound[column]), default=None)
 
 
 def _conjuncts(conditions: Iterable[ExprIR]) -> Iterator[ExprIR]:

@@ -28,6 +28,7 @@ from ._paging import Paging, WindowMove
 from ._pause import paused_gc
 from ._pipeline import Pipeline
 from ._plan import plan
+from ._pushdown import open_sources
 from ._relation import Lease, LoadSubset, Relation
 from ._snapshot import Shown
 from ._subscription import Change
@@ -96,7 +97,7 @@ class LiveResult(Relation):
         self.ir = ir
         self.client = client
         self.id = f"query on {', '.join(source.name for source in ir.sources)}"
-        self._relations = tuple(source.source._open(client) for source in ir.sources)
+        self._relations = tuple(source._open(client) for source in open_sources(ir, client))
         self._plan = plan(ir, self._relations)
         self.rank = 1 + max(relation.rank for relation in self._relations)
         kinds = {(relation.columns, relation.schema) for relation in self._relations}
