@@ -13,6 +13,7 @@ from tanstack_realtime.server import ServerContext
 from tanstack_realtime.testing import (
     CHECKS,
     MEMORY_CAPABILITIES,
+    NOT_OF_A_TRANSPORT,
     Check,
     Conditions,
     MemoryPreset,
@@ -76,3 +77,23 @@ def test_every_check_says_what_it_holds() -> None:
     assert len({check.name for check in CHECKS}) == len(CHECKS)
     bare: list[Check] = [check for check in CHECKS if not check.holds or not check.summary.endswith(".")]
     assert bare == []
+
+
+REGISTER = {
+    *(f"C{n}" for n in (*range(1, 9), 10, *range(12, 19))),
+    *(f"S{n}" for n in (*range(1, 8), 9, *range(12, 16), *range(17, 24))),
+    *(f"P{n}" for n in (*range(1, 7), 8)),
+    *(f"A{n}" for n in (*range(1, 6), 9, 11, 12, *range(14, 18))),
+    *(f"V{n}" for n in (1, *range(4, 9))),
+    *(f"R{n}" for n in (*range(1, 8), *range(9, 13), 14, 15)),
+    *(f"Q{n}" for n in (*range(1, 8), *range(9, 16), *range(18, 23))),
+    *(f"G{n}" for n in (*range(1, 5), *range(6, 13))),
+    *(f"L{n}" for n in (1, 2, *range(4, 7))),
+    *(f"X{n}" for n in range(1, 11)),
+    *("O7", "K1", "K2", "K3", "K4", "K5", "T1"),
+}
+
+
+def test_every_case_of_the_register_is_checked_or_says_why_not() -> None:
+    held = {case for check in CHECKS for case in check.holds}
+    assert held | NOT_OF_A_TRANSPORT.keys() == REGISTER

@@ -5,8 +5,9 @@ Layers, each using only those below it::
     _history            simulated users on a bad network, over a `_database`
     _broken             transports that the kit must catch
     _conformance        what a transport must do: the checks in `_checks_*`, run against a `_provider`
+    _register           what a transport cannot break, and why
     _sandbox            a server and its users, for the tests of an application
-    _preset             the reference preset: `_hub` is its server half, `_link` its client half
+    _preset             the reference preset: `_hub` is its server half with `_rooms`, `_link` its client half
     _asgi               an ASGI application on the network
     _network _socket    clients and servers connected in memory, with faults
     _proxy              the network's faults for real servers
@@ -49,6 +50,7 @@ from ._preset import MEMORY_CAPABILITIES, MemoryPreset, MemoryTransport
 from ._provider import SimulatedProvider
 from ._proxy import TcpProxy
 from ._recorder import RecordingListener, RecordingSink
+from ._register import NOT_OF_A_TRANSPORT
 from ._sandbox import NetworkPreset, RealtimeSandbox, allow_everything
 from ._socket import Conditions, MemorySocket, SocketClosedError, is_message
 
@@ -57,6 +59,7 @@ __all__ = [
     "BROKEN_TRANSPORTS",
     "CHECKS",
     "MEMORY_CAPABILITIES",
+    "NOT_OF_A_TRANSPORT",
     "Access",
     "AsgiApp",
     "AsgiServer",
