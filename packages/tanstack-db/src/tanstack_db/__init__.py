@@ -8,6 +8,7 @@ Layers, each using only those below it:
 ``_pages``             `infinite_query`, `paged_query`: long results in pieces
 ``_paging``            what a windowed query loads from an on-demand source
 ``_pipeline``          a query's stages; ``_plan`` decides what its sources are asked for, ``_changes`` what is told
+``_pushdown``          what a query knows about its sources' rows; tells it to subqueries that load by parameters
 ``_explain``           `LiveQuery.explain`; ``_meter`` counts the work of the stages, once somebody asks
 ``query``              `QueryBuilder`: what a query says, and how that becomes functions of rows
 ``ivm``                the operators: keyed deltas in, keyed deltas out
