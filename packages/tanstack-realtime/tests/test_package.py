@@ -18,6 +18,7 @@ DISTRIBUTION = "tanstack-realtime"
 PUBLIC_MODULES: set[str] = {
     "flet",
     "hooks",
+    "nicegui",
     "opentelemetry",
     "react",
     "server",

@@ -97,7 +97,7 @@ class LivePage:
         live, slot = self._live(query), ui.context.slot
 
         def changed() -> None:
-            if not self._is_gone(slot.parent):
+            if not self.is_gone(slot.parent):
                 with slot:
                     show(live.get())
 
@@ -136,7 +136,7 @@ class LivePage:
             items = _Items(ui.element("div").classes("contents"), build)
 
             def changed(changes: Sequence[Change[T, Any]]) -> None:
-                if not self._is_gone(items.place):
+                if not self.is_gone(items.place):
                     items.apply(changes)
 
             live.subscribe_changes(changed, include_initial_state=True)
@@ -148,7 +148,8 @@ class LivePage:
         with self.client.activate():
             return live_query(query, client=self.client)
 
-    def _is_gone(self, element: Element) -> bool:
+    def is_gone(self, element: Element) -> bool:
+        """Whether there is nobody any more to show an element to: it was deleted, or the page was closed."""
         return self._page.is_deleted or element.is_deleted or self.client.is_closed
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import random as _random
 from collections.abc import Awaitable, Callable, Mapping
@@ -323,6 +324,21 @@ class RealtimeClient:
         await self._observed(wire, data, sending)
         if not self.capabilities.echo:
             self._hub.message(wire, Inbound(data, own=True, user_id=self.user_id))
+
+    def publish_soon(self, channel: ChannelLike, data: JSON, /) -> None:
+        """Publish over the connection without waiting: for handlers of events. A failure reaches ``on_error``.
+
+        Args:
+            channel: ``("chat", {"room": "1"})`` or a `Channel`.
+            data: what `json.dumps` writes; as it is now.
+
+        Raises:
+            ChannelError: not a channel.
+            ClosedError: the client was closed.
+        """
+        self._require_open()
+        wire = serialize_key(channel)
+        _ = self._supervisor.start(self.publish(channel, copy.deepcopy(data)), f"publish to {wire}")
 
     async def publish_via_http(self, channel: ChannelLike, data: JSON, /) -> None:
         """Publish through the server's ``/publish`` route. Works without a connection, on every preset.

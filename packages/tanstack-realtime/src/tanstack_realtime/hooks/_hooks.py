@@ -9,7 +9,7 @@ from typing_extensions import TypeVar
 
 from tanstack_db.hooks import use_store
 
-from .._errors import ConfigurationError, RealtimeError
+from .._errors import ConfigurationError
 from .._keys import ChannelLike, serialize_key
 from .._presence_channel import PresenceScope
 from .._slot import client_slot
@@ -160,13 +160,7 @@ class _Publisher:
         self._channel = channel
 
     def publish(self, data: Mapping[str, JSON]) -> None:
-        self.client.db.start(self._publish(dict(data)), f"publish to {self.wire}")
-
-    async def _publish(self, data: JSON) -> None:
-        try:
-            await self.client.publish(self._channel, data)
-        except RealtimeError as error:
-            self.client.report(error)
+        self.client.publish_soon(self._channel, dict(data))
 
 
 class _Heard:

@@ -9,8 +9,7 @@ from tanstack_db import DbClient, default_client
 from tanstack_db.hooks import use_session
 
 from .._client import RealtimeClient
-from .._errors import ConfigurationError
-from .._slot import client_slot
+from .._sessions import session_realtime
 
 if TYPE_CHECKING:
     from tanstack_db.hooks import Cleanup, Runtime
@@ -59,28 +58,8 @@ def use_realtime_session(
     place = runtime.use_ref()
     connection = cast("_Connection | None", place.current)
     if connection is None:
-        connection = place.current = _Connection(_make(factory, db), auto_connect=auto_connect)
+        connection = place.current = _Connection(
+            session_realtime(factory, db, "RealtimeProvider"), auto_connect=auto_connect
+        )
     runtime.use_effect(connection.mount, connection)
     return connection.client
-
-
-def _make(factory: object, db: DbClient) -> RealtimeClient:
-    if isinstance(factory, RealtimeClient) or not callable(factory):
-        raise ConfigurationError(
-            f"RealtimeProvider takes a function that makes a client, not {factory!r}: each session needs its own, or "
-            "all users would be one user to the server",
-            reason="a shared client",
-        )
-    with db.activate():
-        made: object = factory()
-    if not isinstance(made, RealtimeClient):
-        raise ConfigurationError(
-            f"RealtimeProvider: the function must return a RealtimeClient, not {made!r}", reason="no client"
-        )
-    if made.db is not db or client_slot(db).client is not made:
-        raise ConfigurationError(
-            "RealtimeProvider: the function returned a client that serves other collections than this session's; call "
-            "create_realtime_client(...) in it, without db=",
-            reason="a client of another session",
-        )
-    return made
