@@ -5,12 +5,16 @@ Layers, each using only those below it:
 ==================================  ====================================================================================
 ``_cli``                            the command ``tanstack-realtime``
 ``_create``, ``_client``            `create_realtime_client`, `RealtimeClient`; ``_slot`` lets collections find it
+``_presence_channel``               who is here: `Presence`, `create_presence_channel`; ``_presence_hub`` is its shell
+``_collection``, ``_live``          the collections; ``_scoped``: what they share; ``_text_stream``: texts that grow
 ``_feed``, ``_scope``, ``_replica`` rows of collections: when to fetch, what to merge; ``_outbox``, ``_echo``: writes
+``_live_feed``, ``_live_log``       likewise for live channels; ``_scopes``: the shell that both feeds share
 ``_driver``, ``_subscriptions``     the shells: tasks, timers, listeners; ``_supervisor`` owns the tasks
-``_connection``, ``_channels``      the machines: events in, actions out, no I/O and no clock
+``_connection``, ``_channels``      the machines: events in, actions out, no I/O and no clock; so are ``_presence``,
+                                    ``_throttle``
 ``_presets``, ``_settings``         what carries the messages, and who says so; ``_http`` and ``_endpoint`` for requests
 ``_observe``, ``_statistics``       what an observer hears, and counters
-``_transport``                      the seam that a preset's client half implements
+``_transport``, ``_presence_link``  the seams that a preset's client half implements
 ``_keys``, ``_envelope``, ``_json`` names of channels, messages, and what crosses the wire
 ``_errors``                         one tree
 ==================================  ====================================================================================
