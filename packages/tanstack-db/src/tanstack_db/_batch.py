@@ -80,6 +80,11 @@ class Scheduler:
         self._is_due = False
         self._block = _Block(self)
 
+    @property
+    def is_batching(self) -> bool:
+        """Whether a batch is open or being flushed."""
+        return self.depth > 0 or self._is_flushing
+
     def batch(self) -> AbstractContextManager[None]:
         """Group writes; leaving the outermost block flushes, also when the body raised."""
         return self._block

@@ -10,7 +10,7 @@ be discarded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from time import perf_counter
@@ -28,6 +28,7 @@ from .ivm._group import Group
 from .ivm._include import Include
 from .ivm._join import Join, match_on
 from .ivm._order import Order
+from .ivm._order_hub import Member, OrderHub
 from .ivm._project import Project, row_maker
 from .ivm._sorted import SortedRows
 from .ivm._stage import Stage
@@ -56,6 +57,7 @@ class Pipeline:
         moved: keys of rows that the last `push` did not change but may have moved.
         positions_before: where the rows that the last `push` changed, moved or removed were before; noted only where
             a row may move without a change.
+        is_follower: whether another window keeps the order: then nothing is to be attached.
     """
 
     def __init__(self, ir: QueryIR, plan: Plan, relations: Sequence[Relation]) -> None:
@@ -91,10 +93,14 @@ class Pipeline:
             last = Step("distinct", lambda: "rows", Distinct().push, [last])
             self._before_order.append(last)
         self._order: Order | None = None
+        self._shared_name: Hashable = None
+        self.is_follower = False
         if ir.limit is not None or ir.offset or (ir.order_by and not isinstance(ir.projection, Grouping)):
             self._sort_key = sort_key(ir.order_by, sources=ir.width, accessors=accessors)
             self._order = order = Order(self._sort_key, limit=ir.limit, offset=ir.offset)
             last = self._order_step = Step("order", lambda: self._order_text(ir), order.push, [last])
+            if len(relations) == 1 and last.inputs[0] is self._inputs[0].step and _is_window_only(ir):
+                self._shared_name = (plan.sources[0].where, ir.order_by)
         self._projection = _projection(ir, accessors, self._order)
         if self._projection is not None:
             last = self._projection_step = Step(*_projection_text(ir, names), self._projection.push, [last])
@@ -133,8 +139,43 @@ class Pipeline:
         """
         return self._inputs[index].attach(sink, failed)
 
+    def share_order(
+        self,
+        before: Callable[[], None],
+        changed: Callable[[], None],
+        take_over: Callable[[], None],
+        reload: Callable[[], None],
+    ) -> Callable[[bool], None] | None:
+        """Share the order with windows of other queries on the same rows. To be called before `attach` and `load`.
+
+        Args: see `Member`; after `changed`, `push` is to be called, and after `take_over`, `attach`.
+
+        Returns:
+            The function that ends it, told whether no batch is open; None where there is nothing to share.
+        """
+        order, name = self._order, self._shared_name
+        if order is None or name is None:
+            return None
+
+        def is_changed() -> None:
+            self._is_moved = True
+            changed()
+
+        def takes_over() -> None:
+            self.is_follower = False
+            order.take_over()
+            take_over()
+
+        relation = self._inputs[0].relation
+        hub = OrderHub.of(relation, name, order.order_index)
+        member = Member(before, is_changed, takes_over, reload)
+        self.is_follower = self._is_moved = not order.share(hub, member)
+        return lambda is_settled: hub.leave(member, is_settled=is_settled)
+
     def load(self) -> Deltas:
         """Push what the sources hold now. To be called once, after `attach`."""
+        if self.is_follower:
+            return self.push([()])
         deltas = self.push([item.push(item.initial()) for item in self._inputs])
         if isinstance(self._projection, Group | Totals) and not deltas:
             return self._projection.start()
@@ -244,7 +285,7 @@ class _Input:
     """One source: which of its rows and deltas come in."""
 
     def __init__(self, name: str, relation: Relation, plan: SourcePlan, accessor: Accessor) -> None:
-        self._relation = relation
+        self.relation = relation
         self._values = plan.values
         self._dispatch = None if plan.dispatch is None else EqualityDispatch.of(relation, plan.dispatch)
         self._read = Step("read", lambda: _source_text(name, plan), _as_they_are, reads=relation)
@@ -264,12 +305,12 @@ class _Input:
                 sink(deltas)
 
         if self._dispatch is None:
-            return self._relation.attach(take)
+            return self.relation.attach(take)
         return self._dispatch.attach(self._values, take)
 
     def initial(self) -> Deltas:
         begin = perf_counter()
-        pairs = self._relation.rows.items() if self._dispatch is None else self._dispatch.rows(self._values)
+        pairs = self.relation.rows.items() if self._dispatch is None else self._dispatch.rows(self._values)
         deltas = [(key, None, row) for key, row in pairs]
         if self._read.meter is not None:
             self._read.meter.seconds += perf_counter() - begin
@@ -341,6 +382,11 @@ def _argument(call: AggregateCall, read: Callable[[ExprIR], Callable[[Any], Any]
 
 def _itself(row: Any) -> Any:
     return row
+
+
+def _is_window_only(ir: QueryIR) -> bool:
+    """Whether the result rows are those of the order, cut to a window."""
+    return ir.projection is None and (ir.limit is not None or ir.offset > 0)
 
 
 def _as_they_are(deltas: Deltas) -> Deltas:

@@ -108,6 +108,7 @@ class LiveResult(Relation):
         self._paging: Paging | None = None
         self._moves: list[WindowMove] = []
         self._settled = ir.limit, ir.offset
+        self._leave: Callable[[bool], None] | None = None
         self._rows: dict[Any, Any] = {}
         self._view: Mapping[Any, Any] = MappingProxyType(self._rows)
         self._keys: ResultKeys | None = None
@@ -340,8 +341,16 @@ class LiveResult(Relation):
         self._unload()
         pipeline = Pipeline(self.ir, self._plan, self._relations)
         try:
-            for index in range(len(self._relations)):
-                self._detach.append(pipeline.attach(index, self._sink(index), self._raised))
+            leave = pipeline.share_order(
+                self._shown.freeze,
+                self._order_changed,
+                lambda: self._attach(pipeline),
+                self._order_lost,
+            )
+            if leave is not None:
+                self._leave = leave
+            if not pipeline.is_follower:
+                self._attach(pipeline)
             with paused_gc():
                 loaded = pipeline.load()
         except Exception:
@@ -366,8 +375,36 @@ class LiveResult(Relation):
         places = [place for place in self._positions(shown).values() if place is not None]
         self._show(changed, () if shown and places == sorted(places) else same, before={})
 
+    def _attach(self, pipeline: Pipeline) -> None:
+        for index in range(len(self._relations)):
+            self._detach.append(pipeline.attach(index, self._sink(index), self._raised))
+
+    def _order_changed(self) -> None:
+        """Another query's window keeps the order; it has changed."""
+        self._is_move_due = True
+        self.client.scheduler.schedule(self)
+
+    def _order_lost(self) -> None:
+        """Who kept the order has left amid a batch."""
+        with self.client.batch():
+            self.client.scheduler.schedule(self)
+            try:
+                self._shown.freeze()
+                order = [key for key in self.ordered_keys() if key in self._rows]
+            except Exception as error:  # noqa: BLE001 -- it is the state of this query
+                self._fail(error)
+                return
+            rows = {key: self._rows[key] for key in order} | self._rows
+            self._rows.clear()
+            self._rows.update(rows)
+            self._unload()
+            self._is_load_due = True
+
     def _unload(self) -> None:
         self._pipeline = None
+        leave, self._leave = self._leave, None
+        if leave is not None:
+            leave(not self.client.scheduler.is_batching)
         detach, self._detach = self._detach, []
         for stop in detach:
             stop()
@@ -376,7 +413,11 @@ class LiveResult(Relation):
 
     def _fail(self, error: Exception) -> None:
         """A function of the application raised: keep the rows, and wait for the next change of any source."""
-        self._shown.items()  # in their order, which only the pipeline knows
+        try:
+            self._shown.items()  # in their order, which only the pipeline knows
+        except Exception:  # noqa: BLE001 -- the same as `error`
+            # It is a comparison of the application's values that raises, so there is no order.
+            self._shown.keep(tuple(self._rows.values()))
         self._unload()
         self._failure, self._is_status_due = error, True
         self._detach = [relation.attach(self._sink(index)) for index, relation in enumerate(self._relations)]

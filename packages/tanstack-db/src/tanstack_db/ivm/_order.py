@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 from .._delta import Deltas
+from ._order_hub import Member, OrderHub
 from ._order_index import OrderIndex, Steps
 from ._sorted import Entry, SortedRows, SortKey
 
@@ -41,10 +42,38 @@ class Order:
         self._last: SortKey | None = None
         self._shown: dict[Any, Any] = {}
         """Rows in the window; not kept where the window is everything."""
+        self._hub: OrderHub | None = None
+        self._member: Member | None = None
+        """What this is to the hub, where another window keeps the order."""
+
+    def share(self, hub: OrderHub, member: Member) -> bool:
+        """Cut the window from an order that others may cut theirs from. To be called before the first `push`.
+
+        Returns:
+            Whether this one keeps it: `push` gets the deltas. Else it is to be called when the member is told to, and
+            without deltas.
+        """
+        self._hub, self._index = hub, hub.index
+        if hub.join(member):
+            return True
+        self._member = member
+        return False
+
+    def take_over(self) -> None:
+        """Keep the order that another one has kept."""
+        self._member = None
 
     def push(self, deltas: Deltas) -> Deltas:
         """Take the deltas of one batch; see `Stage.push`. After `move` it may be called without deltas."""
-        steps = self._index.push(deltas) if deltas else ()
+        if self._member is not None:
+            steps: Steps = self._member.steps
+            self._member.steps = []
+        elif self._hub is None:
+            steps = self._index.push(deltas) if deltas else ()
+        else:
+            self._hub.before()
+            steps = self._index.push(deltas) if deltas else ()
+            self._hub.tell(steps)
         if not self._is_window and self._target is None:
             # Now, so that what a class of the application raises in a comparison is raised here.
             _ = self._index.rows
@@ -54,6 +83,11 @@ class Order:
     def move(self, *, limit: int | None, offset: int) -> None:
         """Show another window, from the next `push` on."""
         self._target = limit, offset
+
+    @property
+    def order_index(self) -> OrderIndex:
+        """The order that the window is cut from."""
+        return self._index
 
     @property
     def everything(self) -> SortedRows:

@@ -28,11 +28,15 @@ class OrderIndex:
 
     Args:
         sort_key: gives a unique tuple for key and row.
+
+    Attributes:
+        is_broken: whether a comparison of the application's values has raised; it is to be discarded.
     """
 
-    __slots__ = ("_chunks", "_noted", "_rows", "_sort_key", "_sorts")
+    __slots__ = ("_chunks", "_noted", "_rows", "_sort_key", "_sorts", "is_broken")
 
     def __init__(self, sort_key: Callable[[Any, Any], SortKey]) -> None:
+        self.is_broken = False
         self._rows = SortedRows()
         self._noted: dict[Any, tuple[SortKey | None, SortKey | None, Any]] = {}
         """By key: the sort key that the row has in `_rows`, the one that it is to have, and the row."""
@@ -63,7 +67,11 @@ class OrderIndex:
     def rows(self) -> SortedRows:
         """The rows in order."""
         if self._noted:
-            self._put_in()
+            try:
+                self._put_in()
+            except BaseException:
+                self.is_broken = True
+                raise
         return self._rows
 
     def __len__(self) -> int:
