@@ -141,3 +141,12 @@ def test_what_distinct_refuses() -> None:
         q.from_(todos).distinct()
     with pytest.raises(QueryError, match="distinct after select\\(\\) would lose the order"):
         q.from_(todos).order_by("priority").select(lambda t: t.project_id).distinct()
+
+
+def test_the_order_of_a_union_is_not_lost_in_silence() -> None:
+    todos = table("todos")
+    ordered = q.union_all(todos, todos).order_by("priority")
+    with pytest.raises(QueryError, match="include after a union would lose the order"):
+        ordered.include(lambda t: q.from_(kids=todos).where("id", "=", t.project_id))
+    with pytest.raises(QueryError, match="join after a union would lose the order"):
+        ordered.join(others=todos, on=lambda t, other: t.id == other.id)

@@ -409,9 +409,9 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
             clause in ("where", "join", "include", "distinct")
             and ir.order_by
             and ir.limit is None
-            and isinstance(ir.projection, RowFunction)
+            and (ir.projection is None or isinstance(ir.projection, RowFunction))
         ):
-            raise QueryError(f"{clause} after select() would lose the order: call order_by after {clause}")
+            raise QueryError(f"{clause} after {_shape_of(ir)} would lose the order: call order_by after {clause}")
         return QueryIR((source_ir(self),))
 
     def _window(self) -> QueryIR:
@@ -430,6 +430,12 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
         pairs = join_pairs(args, on, sources)
         join = JoinIR(len(level.sources), kind, pairs)
         return Query[Any, Any](replace(level, sources=sources, joins=(*level.joins, join)))
+
+
+def _shape_of(ir: QueryIR) -> str:
+    if ir.projection is not None:
+        return "select()"
+    return "distinct()" if ir.distinct else "a union" if ir.union else "include"
 
 
 class Grouped(Generic[*Ts]):
