@@ -7,7 +7,8 @@
 ``_include``                          rows with the list of their children
 ``_group``, ``_accumulators``         groups, and aggregates that can take a value back
 ``_union``, ``_distinct``             several inputs as one; each different row once
-``_order``, ``_sorted``, ``_prefix``  windows on a sorted list in chunks, with snapshots that share what did not change
+``_order``                            windows on an order; ``_order_hub`` lets many windows share one ``_order_index``
+``_sorted``, ``_prefix``              a sorted list in chunks, with snapshots that share what did not change
 ``_totals``                           plain functions of all rows
 ``_dispatch``                         one index and one sink for all queries that compare a column with constants
 ``_values``, ``_sortkey``             how values compare: null, NaN, types that do not mix; a total order over anything
