@@ -214,3 +214,21 @@ def test_an_update_is_seen_by_a_query_on_a_query() -> None:
     assert live.get() == ["2"]
     world.todos.update("3", lambda todo: replace(todo, done=True))
     assert sorted(live.get()) == ["2", "3"]
+
+
+async def test_plain_values_are_compared_as_they_are() -> None:
+    todos: Collection[Todo, str] = create_collection(
+        local_only_collection_options(id="todos", schema=Todo, get_key=lambda todo: todo.id)
+    )
+    todos.insert(*TODOS)
+    q = QueryBuilder()
+    points = q.from_(todos).select(lambda t: t.priority)
+    assert live_query(points.where(lambda n: (n > 1) & (n != 5)).order_by(lambda n: -n)).get() == [4, 3]
+    assert live_query(points.order_by(lambda n: n, desc=True).limit(1)).get() == [5]
+    assert live_query(points.aggregate(lambda n: (sum_(n), max_(n * 2 + 1), count()))).get() == (13, 11, 4)
+    assert live_query(q.from_(todos).select(lambda t: t.done).where(lambda done: done)).get() == [True, True]
+    names = q.from_(todos).select(lambda t: t.project_id).distinct()
+    matched = q.from_(todos).inner_join(name=names, on=lambda t, name: t.project_id == name)
+    assert len(live_query(matched).get()) == 4
+    either = q.from_(name=names).inner_join(todos, on=lambda name, t: name == t.project_id)
+    assert len(live_query(either).get()) == 4

@@ -390,7 +390,9 @@ def lift(trace: Trace, value: object, op: str = "eq") -> Expr[Any]:
         raise QueryError(f"`{_SYMBOLS.get(op, op)}` {_NULL}" if op != "coalesce" else "coalesce(None) changes nothing")
     whole = getattr(value, "__query_row__", None)
     if whole is not None:
-        raise QueryError(f"{value!r} is a whole row: name one of its columns")
+        if not getattr(value, "__query_made__", False):
+            raise QueryError(f"{value!r} is a whole row: name one of its columns")
+        return cast("Expr[Any]", whole())
     return Expr(trace, Const(value))
 
 

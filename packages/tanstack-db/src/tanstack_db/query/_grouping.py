@@ -21,7 +21,7 @@ from ._clauses import totals
 from ._expr import ACTIVE, Expr, Trace, describe, is_expr
 from ._ir import AggregateCall, Call, Const, ExprIR, Grouping, Ref, RowFunction, Totals, function_key
 from ._stand_in import StandIn
-from ._trace import Row, Shape, run
+from ._trace import Made, Row, Shape, run
 
 __all__ = ["ROWS", "aggregate", "group_totals", "grouping"]
 
@@ -189,7 +189,7 @@ class _Recording(Trace):
             if distinct:
                 raise QueryError("count(distinct=True) needs a column")
             return None
-        if isinstance(value, Row) and name in ("count", "collect"):
+        if isinstance(value, Made) or (isinstance(value, Row) and name in ("count", "collect")):
             value = value.__query_row__()
         if is_expr(value):
             self._loose.pop(id(value), None)
@@ -282,7 +282,9 @@ class _Build:
         self._function = function
         self._identity = (function_key(function), shapes, keys, names)
         self._replay = _Replay(keys, names)
-        self._rows = [_ReplayRow(self._replay, index, shape) for index, shape in enumerate(shapes)]
+        self._rows = [
+            (Made if shape.is_made else _ReplayRow)(self._replay, index, shape) for index, shape in enumerate(shapes)
+        ]
 
     def __call__(self, keys: tuple[Any, ...], values: tuple[Any, ...]) -> Any:
         self._replay.begin(keys, values)

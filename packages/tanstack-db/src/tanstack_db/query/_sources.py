@@ -100,10 +100,10 @@ def shape_of(source: SourceIR) -> Shape:
         columns = getattr(source.source, "columns", None)
         return Shape(source.name, columns, getattr(source.source, "schema", None))
     if ir.projection is not None:
-        return Shape(source.name)
+        return Shape(source.name, is_made=True)
     if ir.width == 1:
         inner = shape_of(row_sources(ir)[0])
-        return Shape(source.name, inner.columns, inner.schema, inner.parts)
+        return replace(inner, name=source.name)
     names = tuple(inner.name for inner in ir.sources)
     return Shape(source.name, frozenset(names), None, names)
 

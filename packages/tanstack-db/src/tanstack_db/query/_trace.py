@@ -14,7 +14,7 @@ from .._errors import QueryError, UnknownColumnError
 from ._expr import ACTIVE, Expr, Trace, is_expr
 from ._ir import Call, Const, ExprIR, Ref
 
-__all__ = ["Row", "Shape", "check_function", "conditions", "run", "values"]
+__all__ = ["Made", "Row", "Shape", "check_function", "conditions", "run", "values"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,14 @@ class Shape:
         columns: names of the columns, or None where nothing tells.
         schema: the row class, or None; its properties are columns as well.
         parts: for rows that are joined rows: what each part is called.
+        is_made: a function made the rows, so they may be plain values.
     """
 
     name: str
     columns: frozenset[str] | None = None
     schema: type | None = None
     parts: tuple[str, ...] = ()
+    is_made: bool = False
 
     def check(self, column: str) -> None:
         """Check a column's name, as far as the names are known.
@@ -113,6 +115,56 @@ class Row:
         return QueryError(f"{self!r} {what}")
 
 
+class Made(Row):
+    """Stands for what a `select` or `aggregate` made, which may be a plain value: that is compared as it is."""
+
+    __slots__ = ()
+    __hash__ = Row.__hash__
+    __query_made__ = True
+
+    def __eq__(self, other: object) -> Any:
+        return self.__query_row__() == other
+
+    def __ne__(self, other: object) -> Any:
+        return self.__query_row__() != other
+
+    def __lt__(self, other: Any) -> Any:
+        return self.__query_row__() < other
+
+    def __le__(self, other: Any) -> Any:
+        return self.__query_row__() <= other
+
+    def __gt__(self, other: Any) -> Any:
+        return self.__query_row__() > other
+
+    def __ge__(self, other: Any) -> Any:
+        return self.__query_row__() >= other
+
+    def __add__(self, other: Any) -> Any:
+        return self.__query_row__() + other
+
+    def __sub__(self, other: Any) -> Any:
+        return self.__query_row__() - other
+
+    def __mul__(self, other: Any) -> Any:
+        return self.__query_row__() * other
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.__query_row__() / other
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self.__query_row__() // other
+
+    def __mod__(self, other: Any) -> Any:
+        return self.__query_row__() % other
+
+    def __neg__(self) -> Any:
+        return -self.__query_row__()
+
+    def __abs__(self) -> Any:
+        return abs(self.__query_row__())
+
+
 def run(function: Callable[..., Any], trace: Trace, shapes: Sequence[Shape]) -> Any:
     """Call a query's lambda with stand-ins for the rows.
 
@@ -121,7 +173,7 @@ def run(function: Callable[..., Any], trace: Trace, shapes: Sequence[Shape]) -> 
     """
     check_function(function, shapes)
     _check_identity(function, len(shapes))
-    rows = [Row(trace, index, shape) for index, shape in enumerate(shapes)]
+    rows = [(Made if shape.is_made else Row)(trace, index, shape) for index, shape in enumerate(shapes)]
     token = ACTIVE.set(trace)
     try:
         return function(*rows)
@@ -140,6 +192,8 @@ def conditions(function: Callable[..., Any], shapes: Sequence[Shape]) -> tuple[E
     """
     trace = Trace()
     result = run(function, trace, shapes)
+    if isinstance(result, Made):
+        result = result.__query_row__()
     if isinstance(result, bool):
         if trace.touched:
             raise QueryError(
@@ -172,6 +226,8 @@ def values(function: Callable[..., Any], shapes: Sequence[Shape], what: str) -> 
     items = cast("Sequence[object]", result if isinstance(result, tuple | list) else (result,))
     found: list[ExprIR] = []
     for item in items:
+        if isinstance(item, Made) and what == "order_by":
+            item = item.__query_row__()
         if not is_expr(item):
             raise QueryError(f"{what} takes a column or a tuple of columns, not {item!r}")
         found.append(item._ir)
