@@ -13,17 +13,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_preset_node import CloseCode, ConnectionLimits, HistoryLimits
 from realtime_preset_node._hub import Hub, Lane
-from realtime_preset_node._packet import Packet
-from realtime_preset_node._presence import Attendee, Rooms
-from realtime_preset_node._session import (
+from realtime_preset_node._operations import (
     AdmitPresence,
     AdmitPublish,
     AdmitSubscribe,
     Authenticate,
     Operation,
     Outcome,
-    Session,
 )
+from realtime_preset_node._packet import Packet
+from realtime_preset_node._presence import Attendee, Rooms
+from realtime_preset_node._session import Session
 from realtime_preset_node._settings import SessionSettings
 from realtime_preset_node._slow import Droppable, SlowReaders
 from tanstack_realtime import AuthenticationError, ChannelDeniedError, PublishError, parse_channel

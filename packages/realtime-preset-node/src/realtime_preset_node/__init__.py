@@ -9,6 +9,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _peer                          the shell around a session
     _registry                      which connections there are, and whose
     _session                       the server's side of one connection, a machine without I/O
+    _presence _operations          who is in which room; what a session asks of the gate
     _hub                           channels, numbered messages, replay, without I/O
     _slow                          what a slow reader may do without
     _packet                        frames on their way to many readers

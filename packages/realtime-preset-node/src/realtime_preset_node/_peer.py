@@ -14,8 +14,9 @@ from tanstack_realtime import RealtimeError
 from tanstack_realtime.server import ServerContext
 
 from ._frames import CloseCode
+from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome
 from ._packet import join_packets
-from ._session import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome, Session
+from ._session import Session
 from ._settings import SessionSettings
 from ._slow import LagQueue
 

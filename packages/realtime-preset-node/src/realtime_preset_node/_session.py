@@ -22,7 +22,7 @@ import enum
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from tanstack_realtime import AuthenticationError, Channel, ChannelDeniedError, RealtimeError
 from tanstack_realtime._json import encode_json
@@ -52,6 +52,7 @@ from ._frames import (
     Welcome,
 )
 from ._hub import Hub, Subscriber
+from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome
 from ._packet import Packet
 from ._presence import Attendee, Rooms
 from ._protocol import (
@@ -70,13 +71,7 @@ from ._protocol import (
 from ._settings import SessionSettings
 
 __all__ = [
-    "AdmitPresence",
-    "AdmitPublish",
-    "AdmitSubscribe",
-    "Authenticate",
     "Closing",
-    "Operation",
-    "Outcome",
     "Session",
 ]
 
@@ -87,42 +82,6 @@ class Closing:
 
     code: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Authenticate:
-    """Find out who the client is. Outcome: the user id and the seconds that it is good for, or an error."""
-
-    token: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class AdmitSubscribe:
-    """Ask whether the user may subscribe. Outcome: the channel and its permissions, or an error."""
-
-    user_id: str
-    channel: str
-
-
-@dataclass(frozen=True, slots=True)
-class AdmitPublish:
-    """Pass a message through the gate. Outcome: the publication, or an error."""
-
-    user_id: str
-    channel: str
-    data: Any
-
-
-@dataclass(frozen=True, slots=True)
-class AdmitPresence:
-    """Ask whether the user may take part in presence. Outcome: the channel and its permissions, or an error."""
-
-    user_id: str
-    channel: str
-
-
-Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPublish | AdmitPresence
-Outcome: TypeAlias = tuple[str, float | None] | tuple[Channel, Permissions] | Publication | RealtimeError
 
 
 class _State(enum.Enum):

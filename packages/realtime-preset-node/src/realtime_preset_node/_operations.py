@@ -1,0 +1,47 @@
+"""What a session asks of the gate, and what it is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tanstack_realtime import Channel, RealtimeError
+from tanstack_realtime.server import Permissions, Publication
+
+__all__ = ["AdmitPresence", "AdmitPublish", "AdmitSubscribe", "Authenticate", "Operation", "Outcome"]
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Find out who the client is. Outcome: the user id and the seconds that it is good for, or an error."""
+
+    token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitSubscribe:
+    """Ask whether the user may subscribe. Outcome: the channel and its permissions, or an error."""
+
+    user_id: str
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitPublish:
+    """Pass a message through the gate. Outcome: the publication, or an error."""
+
+    user_id: str
+    channel: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitPresence:
+    """Ask whether the user may take part in presence. Outcome: the channel and its permissions, or an error."""
+
+    user_id: str
+    channel: str
+
+
+Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPublish | AdmitPresence
+Outcome: TypeAlias = tuple[str, float | None] | tuple[Channel, Permissions] | Publication | RealtimeError
