@@ -2,6 +2,7 @@
 
 Layers, top down; docs/protocol.md describes what crosses the wire::
 
+    testing                        the preset on a simulated network
     _preset                        the preset object that the entry point names
     _client  _local                a client's transports: WebSocket, in process
     _link                          a client's side of one connection
