@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -295,6 +296,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="servers whose name contains one of these, comma-separated; writes no file")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with this program
     wanted = [name for name in _SERVERS if not options.only or any(part in name for part in options.only.split(","))]
     names = [name for name in wanted if missing(name) is None]
     for name in wanted:
