@@ -16,11 +16,14 @@ from typing import Any
 import pytest
 
 from tanstack_db._delta import Deltas
+from tanstack_db.ivm._distinct import Distinct
 from tanstack_db.ivm._filter import Filter
 from tanstack_db.ivm._group import Group
+from tanstack_db.ivm._include import Include
 from tanstack_db.ivm._join import Join, match_on
 from tanstack_db.ivm._order import Order
 from tanstack_db.ivm._project import Project
+from tanstack_db.ivm._union import union_all
 from tanstack_db.query._ir import AggregateCall
 
 SMALL, LARGE = 1_000, 32_000
@@ -61,6 +64,14 @@ def group_of(item: Any) -> Any:
 
 def of_value(key: Any, item: Any) -> tuple[Any, ...]:
     return (item["value"], key)
+
+
+def of_pair(key: Any, pair: Any) -> tuple[Any, ...]:
+    return of_value(key, pair[0])
+
+
+def parent_of(item: Any) -> int:
+    return 0
 
 
 def by_parity(item: Any) -> tuple[Any, ...]:
@@ -117,6 +128,26 @@ def window() -> Push:
     return push
 
 
+def different() -> Push:
+    return Distinct().push
+
+
+def united() -> Push:
+    return lambda deltas: union_all((), deltas)
+
+
+def included() -> Push:
+    """All rows are children of one parent, the worst case; its list is not read."""
+    include = Include(match_on([parent_of]), match_on([parent_of]), lambda: Order(of_pair, limit=None), None)
+    include.push([(0, None, row(0, 0))], ())
+    return lambda deltas: include.push((), deltas)
+
+
+def included_few() -> Push:
+    include = Include(match_on([group_of]), match_on([group_of]), lambda: Order(of_pair, limit=3), None)
+    return lambda deltas: include.push(deltas, deltas)
+
+
 def work(action: Callable[[], object]) -> tuple[int, int, int]:
     """Bytecode instructions, peak memory in bytes, touched rows."""
     instructions = 0
@@ -154,7 +185,13 @@ def costs(stage: Callable[[], Push], size: int) -> tuple[float, ...]:
     return tuple(median(each) for each in zip(*measured, strict=True))
 
 
-@pytest.mark.parametrize("stage", [filtered, projected, inner_joined, left_joined, grouped, totalled, ordered, window])
+STAGES = [
+    *(filtered, projected, inner_joined, left_joined, grouped, totalled, ordered, window),
+    *(different, united, included, included_few),
+]
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_change_costs_the_same_among_many_rows(stage: Callable[[], Push]) -> None:
     """Kills: a group recomputed from its rows; a window cut from a sorted copy; a match found by a scan; a
     copy of all keys."""
@@ -162,4 +199,4 @@ def test_a_change_costs_the_same_among_many_rows(stage: Callable[[], Push]) -> N
 
     assert large[0] < small[0] * 1.6, f"executes {small[0]} instructions among {SMALL} rows, {large[0]} among {LARGE}"
     assert large[1] < small[1] + CHUNKS, f"takes {small[1]} bytes among {SMALL} rows, {large[1]} among {LARGE}"
-    assert large[2] < small[2] * 1.6, f"touches {small[2]} rows among {SMALL}, {large[2]} among {LARGE}"
+    assert large[2] <= small[2] * 1.6, f"touches {small[2]} rows among {SMALL}, {large[2]} among {LARGE}"

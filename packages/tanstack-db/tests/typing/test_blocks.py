@@ -352,3 +352,20 @@ def test_functions_of_columns() -> None:
     q.from_(todos).order_by(lambda t: case((t.done, 1), (t.priority > 3, 0), default=2)).where(
         lambda t: (t.text.strip().replace("a", "b") == "x") & col(t.text).ilike("A%") & (abs(t.priority) > 3)
     )
+
+
+def test_outer_joins_of_five_sources() -> None:
+    q = QueryBuilder()
+    four = (
+        q.from_(todos)
+        .inner_join(comments, on=lambda t, c: t.id == c.todo_id)
+        .inner_join(users, on=lambda t, c, u: c.author_id == u.id)
+        .inner_join(messages, on=lambda t, c, u, m: u.id == m.room_id)
+    )
+    right = four.right_join(others=users, on=lambda t, c, u, m, o: u.id == o.id)
+    assert_type(right, Query[
+        tuple[Todo | None, Comment | None, User | None, Message | None, User],
+        Todo | None, Comment | None, User | None, Message | None, User,
+    ])  # fmt: skip
+    full = four.full_join("users.id", "=", "others.id", others=users)
+    assert_type(full.select(lambda t, c, u, m, o: o), Query[User | None, User | None])

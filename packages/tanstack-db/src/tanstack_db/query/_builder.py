@@ -32,6 +32,7 @@ __all__ = ["Cond", "Grouped", "One", "Op", "Query", "QueryBuilder", "Source"]
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+D = TypeVar("D")
 T = TypeVar("T")
 R = TypeVar("R")
 U = TypeVar("U")
@@ -259,6 +260,19 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
     def right_join(
         self: Query[Any, A, B, C], left: str, op: Literal["="], right: str, /, **other: Source[U]
     ) -> Query[tuple[A | None, B | None, C | None, U], A | None, B | None, C | None, U]: ...
+    @overload
+    def right_join(
+        self: Query[Any, A, B, C, D],
+        other: Source[U] = ...,
+        /,
+        *,
+        on: Callable[[A, B, C, D, U], Cond],
+        **named: Source[U],
+    ) -> Query[tuple[A | None, B | None, C | None, D | None, U], A | None, B | None, C | None, D | None, U]: ...
+    @overload
+    def right_join(
+        self: Query[Any, A, B, C, D], left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[tuple[A | None, B | None, C | None, D | None, U], A | None, B | None, C | None, D | None, U]: ...
     def right_join(self, /, *args: Any, on: Any = None, **named: Any) -> Any:
         """Join another source; its rows without a match stay, with None for all others. Arguments as for `join`."""
         return self._join("right", args, on, named)
@@ -287,6 +301,23 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
     def full_join(
         self: Query[Any, A, B, C], left: str, op: Literal["="], right: str, /, **other: Source[U]
     ) -> Query[tuple[A | None, B | None, C | None, U | None], A | None, B | None, C | None, U | None]: ...
+    @overload
+    def full_join(
+        self: Query[Any, A, B, C, D],
+        other: Source[U] = ...,
+        /,
+        *,
+        on: Callable[[A, B, C, D, U], Cond],
+        **named: Source[U],
+    ) -> Query[
+        tuple[A | None, B | None, C | None, D | None, U | None], A | None, B | None, C | None, D | None, U | None
+    ]: ...
+    @overload
+    def full_join(
+        self: Query[Any, A, B, C, D], left: str, op: Literal["="], right: str, /, **other: Source[U]
+    ) -> Query[
+        tuple[A | None, B | None, C | None, D | None, U | None], A | None, B | None, C | None, D | None, U | None
+    ]: ...
     def full_join(self, /, *args: Any, on: Any = None, **named: Any) -> Any:
         """Join another source; rows of both sides stay without a match. Arguments as for `join`."""
         return self._join("full", args, on, named)
