@@ -25,6 +25,7 @@ from tanstack_realtime import (
     live_channel_options,
     realtime_collection_options,
 )
+from tanstack_realtime._envelope import parse_message
 from tanstack_realtime.server import Permissions
 from tanstack_realtime.testing import RealtimeSandbox
 
@@ -243,3 +244,18 @@ async def test_a_live_channel_is_observed_too() -> None:  # L5
     assert ear.named("refetched") == [("chat:room=1", None)]
     assert ear.named("applied") == [("chat:room=1", False, None)]
     assert ear.named("dropped") == [("chat:room=1",)] * 2
+
+
+async def test_leaving_is_no_loss() -> None:
+    ear = Ear()
+    async with RealtimeSandbox() as sandbox, user(sandbox, "ann", ear) as ann:
+        ann.disconnect()
+        assert (ann.statistics().connects, ann.statistics().losses) == (1, 0)
+        assert ear.named("disconnected") == [(False,)]
+
+
+@pytest.mark.parametrize("value", [None, 7, "", "00-1-2-3", f"{TRACE}\n", TRACE.upper()])
+def test_a_broken_trace_context_costs_no_row(value: object) -> None:  # Q13
+    message = parse_message({"action": "delete", "key": "n1", "traceparent": value})
+    assert (message.traceparent, len(message.changes)) == (None, 1)
+    assert parse_message({"action": "refetch", "traceparent": TRACE}).traceparent == TRACE
