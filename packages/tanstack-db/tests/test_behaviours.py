@@ -34,7 +34,7 @@ f.2    behaviour                                                            test
 25     bad keys are refused before anything changes                         test_optimistic::test_25_*
 26     defaults on insert; an update sends only what changed                test_optimistic::test_26_*
 27     a live query runs once per batch and never shows half of one         test_live_behaviours::*, test_behaviours::*
-28     a live query is a source through updates, gc and new subscribers     test_live::*
+28     a live query is a source through updates, gc and new subscribers     test_live::*, test_fresh_oracle::*
 29     comparisons with null are unknown                                    test_live_behaviours::*
 30     nulls first, ties by key, whatever the order of arrival              test_live_behaviours::*
 31     a window pulls in the next row; what is outside is silent            test_live_behaviours::*
@@ -64,7 +64,7 @@ g      complaint, turned around                                             test
 10     windows stay full after deletes, with ties, with absent values       test_paging::*, test_behaviours::*
 11     conditions below outer joins lose and invent no rows                 test_sqlite_oracle::*, test_behaviours::*
 12     joined rows have keys of their own and keep them                     test_changes::*, test_behaviours::*
-13     nested lists are never stale                                         test_query_includes::*
+13     nested lists are never stale                                         test_query_includes::*, test_fresh_oracle::*
 14     a push source needs no refetch after each write                      test_query_collection::*
 15     equal demands are asked for once, and leave no ghosts                test_demand::*, test_live_demand::*
 ====== ==================================================================== ============================================
