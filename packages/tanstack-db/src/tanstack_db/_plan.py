@@ -81,11 +81,16 @@ def plan(ir: QueryIR, relations: Sequence[Relation]) -> Plan:
     for own, implied in zip(bound, extra, strict=True):
         for column, values in implied.items():
             _narrow(own, column, values)
-    known = known_columns(ir)
-    for index, relation in enumerate(relations):
-        for column in (relation.partition or {}).values():
-            if column not in bound[index] and (index, (column,)) in known:
-                bound[index][column] = extra[index][column] = known[index, (column,)]
+    opened = [
+        (index, column)
+        for index, relation in enumerate(relations)
+        for column in (relation.partition or {}).values()
+        if column not in bound[index]
+    ]
+    known = known_columns(ir) if opened else {}
+    for index, column in opened:
+        if (index, (column,)) in known:
+            bound[index][column] = extra[index][column] = known[index, (column,)]
     # The sources of a union say nothing about each other.
     together = [[index] for index in range(len(relations))] if ir.union else [range(len(relations))]
     for indexes in together:
