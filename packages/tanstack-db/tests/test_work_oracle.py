@@ -197,6 +197,10 @@ def of_group(world: World, group: int) -> Query[Row, Row]:
     return items(world).where(lambda item: item["group"] == group)
 
 
+def children(world: World, item: Any) -> Query[Row, Row]:
+    return QueryBuilder().from_(world.notes).where(lambda note: note["item"] == item["id"]).order_by("weight").limit(1)
+
+
 QUERIES: dict[str, Callable[[World], Any]] = {
     "the collection": items,
     "filter": above_the_tenth,
@@ -223,6 +227,9 @@ QUERIES: dict[str, Callable[[World], Any]] = {
         items(world).inner_join(world.notes, on=matching).group_by(lambda item, note: item["few"]).aggregate(weights)
     ),
     "window of a query": lambda world: QueryBuilder().from_(above_the_tenth(world)).order_by("value").limit(50),
+    "union": lambda world: QueryBuilder().union_all(world.items, world.notes),
+    "distinct": on_items(lambda q: q.select(lambda item: item["few"]).distinct()),
+    "list of children": lambda world: items(world).include(notes=lambda item: children(world, item)),
     "find one": on_items(lambda q: q.order_by("value").find_one()),
 }
 
