@@ -274,8 +274,8 @@ def nested(children: st.SearchStrategy[ExprIR]) -> st.SearchStrategy[ExprIR]:
     binary = st.sampled_from(["eq", "ne", "lt", "le", "gt", "ge", "add", "sub", "mul", "div", "startswith", "contains"])
     return st.one_of(
         st.builds(call, binary, children, children),
-        st.builds(call, st.sampled_from(["and", "or", "coalesce"]), children, children, children),
-        st.builds(call, st.sampled_from(["not", "is_none", "neg", "lower", "length"]), children),
+        st.builds(call, st.sampled_from(["and", "or", "coalesce", "case"]), children, children, children),
+        st.builds(call, st.sampled_from(["not", "is_none", "neg", "abs", "lower", "strip", "length"]), children),
         st.builds(call, st.just("between"), children, children, children),
         st.builds(call, st.just("in"), children, st.lists(scalars, max_size=3).map(tuple).map(Const)),
         st.builds(call, st.just("like"), children, st.sampled_from(["a%", "%", "_"]).map(Const)),
@@ -306,6 +306,8 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "contains": operator.contains,
     "startswith": str.startswith,
     "lower": str.lower,
+    "strip": str.strip,
+    "abs": abs,
     "like": is_like,
 }
 
@@ -317,6 +319,7 @@ def interpret(expr: ExprIR, rows: tuple[Any, ...]) -> Any:
     if isinstance(expr, Ref):
         row = rows[expr.source]
         return None if row is None else row.get(expr.path[0]) if expr.path else row
+    assert isinstance(expr, Call)
     if expr.op == "in":
         operand, members = expr.args
         assert isinstance(members, Const)
@@ -330,6 +333,8 @@ def interpret(expr: ExprIR, rows: tuple[Any, ...]) -> Any:
         return args[0] is None
     if expr.op == "coalesce":
         return next((arg for arg in args if arg is not None), None)
+    if expr.op == "case":
+        return args[1] if _values.truth(args[0]) is True else args[2]
     if expr.op == "between":
         return _values.and_(_values.ge(args[0], args[1]), _values.le(args[0], args[2]))
     if None in args:
