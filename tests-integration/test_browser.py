@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
-import shutil
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from chromium import DEADLINE, FLAGS, program
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
@@ -27,14 +26,6 @@ from tanstack_realtime import Channel
 from tanstack_realtime.server import Permissions, Realtime, bearer_token
 
 PROTOCOL = Path(__file__).parent.parent / "docs" / "protocol.md"
-DEADLINE = 60.0
-"""Seconds for a browser to start on a busy machine and to run a page."""
-
-_FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions"),
-)
-
 REPORT = """
 const report = (value) => fetch("/report", { method: "POST", body: JSON.stringify(value) });
 window.addEventListener("error", (event) => report({ failure: event.message }));
@@ -58,16 +49,6 @@ const open = (url) => {
 };
 const here = `ws://${location.host}/_realtime/ws`;
 """
-
-
-def browser() -> str:
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        found = shutil.which(name)
-        if found is not None:
-            return found
-    if os.environ.get("REQUIRE_BROWSER"):
-        pytest.fail("no Chromium here; `make browser` installs it")
-    pytest.skip("no Chromium here; `make browser` installs it")
 
 
 def get_user(connection: HTTPConnection) -> str | None:
@@ -111,7 +92,7 @@ class Site:
     @contextlib.asynccontextmanager
     async def visited(self, folder: Path, **options: Any) -> AsyncGenerator[None]:
         """Serve, and show the page in a browser."""
-        program = browser()
+        executable = program()
         config = uvicorn.Config(
             self.app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=5, **options
         )
@@ -121,7 +102,7 @@ class Site:
             await asyncio.sleep(0)
         port = server.servers[0].sockets[0].getsockname()[1]
         process = await asyncio.create_subprocess_exec(
-            *(program, *_FLAGS, f"--user-data-dir={folder}", "--remote-debugging-port=0"),
+            *(executable, "--headless=new", *FLAGS, f"--user-data-dir={folder}", "--remote-debugging-port=0"),
             f"http://127.0.0.1:{port}/page",
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,

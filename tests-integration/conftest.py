@@ -1,0 +1,50 @@
+"""Fixtures of the tests with a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from chromium import DEADLINE, FLAGS, SCREENSHOTS, ServerProcess, Windows, program
+from playwright.async_api import async_playwright, expect
+
+Serve: TypeAlias = Callable[..., Awaitable[ServerProcess]]
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncGenerator[Serve]:
+    """``await serve("todos.server.app:app", home, DATABASE_URL=...)`` starts a server, which ends with the test."""
+    started: list[ServerProcess] = []
+
+    async def serve(app: str, home: Path, **environment: str) -> ServerProcess:
+        server = ServerProcess(app, home, tmp_path / f"server-{len(started)}.log", environment)
+        started.append(server)
+        await server.start()
+        return server
+
+    yield serve
+    for server in started:
+        await server.kill()
+
+
+@pytest.fixture
+async def windows(request: pytest.FixtureRequest) -> AsyncGenerator[Windows]:
+    """``await windows.open(url, name="ada")`` opens a window; errors in its console fail the test."""
+    executable = program()
+    SCREENSHOTS.mkdir(exist_ok=True)
+    expect.set_options(timeout=DEADLINE * 1000)
+    name: str = request.node.name
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=executable, args=FLAGS)
+        windows = Windows(browser, re.sub(r"\W+", "-", name.removeprefix("test_")).strip("-"))
+        try:
+            yield windows
+        finally:
+            for window in windows.opened:
+                # What it showed last is what one wants to see of a test that failed.
+                await window.screenshot("end")
+            await browser.close()
+    windows.check()
