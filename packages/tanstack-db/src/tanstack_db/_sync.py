@@ -169,7 +169,7 @@ class SyncContext(Generic[T, K]):
             if old is not None and collection.row_update_mode == "partial":
                 writes[key] = _rows.replace(old, values)
             else:
-                is_whole = _rows.is_row(row, collection.schema)
+                is_whole = _rows.is_row(values, collection.schema)
                 writes[key] = cast("T", row) if is_whole else _rows.from_plain(values, collection.schema)
         else:
             writes[key] = row
