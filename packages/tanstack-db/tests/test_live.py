@@ -20,6 +20,7 @@ from tanstack_db import (
     SourceError,
     UsageError,
     collection_options,
+    live,
     live_query,
     local_only_collection_options,
 )
@@ -432,6 +433,66 @@ async def test_iteration_gives_the_newest_result_after_each_change(client: DbCli
     assert seen == [[1], [1, 2, 3]]
     query.close()
     await task
+
+
+async def test_changes_lose_nothing_for_a_slow_loop_and_end_with_the_query(client: DbClient) -> None:
+    source = ManualSource[Row, int](rows(1))
+    query = live_query(table(client, source), client=client)
+    seen: list[tuple[str, Any]] = []
+    is_free = asyncio.Event()
+
+    async def follow() -> None:
+        async for change in query.changes(include_initial_state=True):
+            seen.append((change.type, change.key))
+            await is_free.wait()
+
+    task = asyncio.ensure_future(follow())
+    await settle()
+    assert seen == [("insert", 1)]
+    source.write({"id": 2})
+    source.write({"id": 2, "n": 1}, delete=[1])
+    source.write({"id": 3})
+    query.close()
+    source.write({"id": 4})
+    is_free.set()
+    await task
+    assert seen == [("insert", 1), ("insert", 2), ("delete", 1), ("update", 2), ("insert", 3)]
+
+
+async def test_a_loop_over_changes_that_waits_ends_with_the_query(client: DbClient) -> None:
+    source = ManualSource[Row, int](rows(1))
+    query = live_query(table(client, source), client=client)
+
+    async def follow() -> list[Any]:
+        return [change.key async for change in query.changes()]
+
+    task = asyncio.ensure_future(follow())
+    await settle()
+    source.write({"id": 2})
+    await settle()
+    query.close()
+    assert await task == [2]
+    with pytest.raises(UsageError, match="closed"):
+        await anext(query.changes())
+
+
+async def test_a_loop_over_changes_that_was_left_lets_go_of_the_query(client: DbClient) -> None:
+    source = ManualSource[Row, int](rows(1))
+    query = live(table(client, source, gc_time=1.0), client=client)
+    async for change in query.changes(include_initial_state=True):
+        assert change.key == 1
+        break
+    await asyncio.sleep(60)
+    assert source.stops == 1
+
+
+async def test_a_client_in_async_with_is_closed_at_the_end() -> None:
+    source = ManualSource[Row, int](rows(1))
+    async with DbClient() as client:
+        live(table(client, source), client=client).subscribe(lambda: None)
+        assert source.starts == 1
+    assert client.is_closed
+    assert source.stops == 1
 
 
 async def test_closing_a_handle_leaves_other_handles_of_the_same_query_alone(client: DbClient) -> None:

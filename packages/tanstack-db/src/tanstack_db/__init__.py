@@ -66,7 +66,7 @@ from ._errors import (
 )
 from ._explain import Explanation, Operator
 from ._lifecycle import Status
-from ._live import LiveQuery, live_query, query_once
+from ._live import LiveQuery, live, live_query, query_once
 from ._mutation import Mutation, MutationType
 from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
 from ._paced import PacedMutations, Strategy, create_paced_mutations, debounce, queue, throttle
@@ -182,6 +182,7 @@ __all__ = [
     "debounce",
     "default_client",
     "infinite_query",
+    "live",
     "live_query",
     "local_only_collection_options",
     "max_",

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, copy_context
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, cast
 
 from typing_extensions import TypeVar
 
@@ -195,6 +195,13 @@ class DbClient:
             yield self
         finally:
             _active.reset(token)
+
+    async def __aenter__(self) -> Self:
+        """Return the client, which the end of the block closes. It does not become the active one; see `activate`."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Cancel what runs, roll back what is open, clean up every collection. Idempotent.

@@ -7,9 +7,10 @@ hundred components that show the same list cost one. Closing a handle ends what 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Generic, Self, cast, overload
 from weakref import WeakValueDictionary
 
 from typing_extensions import TypeVar
@@ -20,7 +21,8 @@ from ._explain import Explanation
 from ._paging import WindowMove
 from ._relation import LiveSource
 from ._result import Follower, LiveResult
-from ._subscription import require_callback
+from ._snapshot import Rows
+from ._subscription import Change, require_callback
 from .query import QueryBuilder
 from .query._clauses import window
 from .query._sources import is_source
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
     from ._client import DbClient
     from .query._ir import QueryIR
 
-__all__ = ["LiveQuery", "live_query", "open_query", "query_once"]
+__all__ = ["LiveQuery", "live", "live_query", "open_query", "query_once"]
 
 Out = TypeVar("Out", covariant=True)
+T = TypeVar("T")
 V = TypeVar("V")
 
 
@@ -268,6 +271,46 @@ class LiveQuery(LiveSource[Out], Generic[Out]):
             self._iterations.pop(wake, None)
             stop()
 
+    @overload
+    def changes(
+        self: LiveQuery[Rows[T]], *, include_initial_state: bool = False
+    ) -> AsyncGenerator[Change[T, Any], None]: ...
+    @overload
+    def changes(self, *, include_initial_state: bool = False) -> AsyncGenerator[Change[Any, Any], None]: ...
+    async def changes(self, *, include_initial_state: bool = False) -> AsyncGenerator[Change[Any, Any], None]:
+        """Iterate over the changes, one row at a time, in the order in which `subscribe_changes` tells them.
+
+        It begins with the first step, not with the call, and ends when the query is closed, after the changes from
+        before. None is left out: those that the loop has not taken yet wait, without a bound. Where only the present
+        rows matter, iterate over the query itself, which skips what is outdated. A failure is no change: see `error`.
+
+        Example:
+            >>> async for change in query.changes(include_initial_state=True):
+            ...     print(change.type, change.key, change.value)
+
+        Args:
+            include_initial_state: begin with the rows that are there, as inserts.
+        """
+        wake = asyncio.Event()
+        waiting: deque[Change[Any, Any]] = deque()
+
+        def take(changes: Sequence[Change[Any, Any]]) -> None:
+            waiting.extend(changes)
+            wake.set()
+
+        stop = self.subscribe_changes(take, include_initial_state=include_initial_state)
+        self._iterations[wake] = None
+        try:
+            while waiting or not self._is_closed:
+                while waiting:
+                    yield waiting.popleft()
+                wake.clear()
+                if not self._is_closed:
+                    await wake.wait()
+        finally:
+            self._iterations.pop(wake, None)
+            stop()
+
     # -- the window ----------------------------------------------------------------------------------------------------
 
     def set_window(self, *, limit: int | None, offset: int = 0) -> WindowMove:
@@ -383,6 +426,10 @@ def live_query(
         raise QueryError(f"live_query takes a query or a function that returns one, not {source!r}")
     ir: QueryIR = getattr(source, "ir", None) or QueryBuilder().from_(source).ir
     return LiveQuery(ir, client or current_client())
+
+
+live: Final = live_query
+"""The short name of `live_query`, for loops: ``async for rows in live(query)``."""
 
 
 async def query_once(
