@@ -289,6 +289,11 @@ def rows(
     return result
 
 
+def _terminated(_signal: int, _frame: object) -> None:
+    """End as a program does, so that the servers end with it."""
+    sys.exit(143)
+
+
 def main() -> None:
     """Measure what is here, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -296,7 +301,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="servers whose name contains one of these, comma-separated; writes no file")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers end with this program
+    signal.signal(signal.SIGTERM, _terminated)
     wanted = [name for name in _SERVERS if not options.only or any(part in name for part in options.only.split(","))]
     names = [name for name in wanted if missing(name) is None]
     for name in wanted:
