@@ -73,6 +73,13 @@ def test_values_of_one_type_are_in_their_own_order(kind: str, data: st.DataObjec
     assert (slots_desc(a) < slots_desc(b), slots_desc(b) < slots_desc(a)) == (is_greater, is_less)
 
 
+def test_the_longest_duration_has_a_place_in_both_directions() -> None:
+    durations = [dt.timedelta.min, -dt.timedelta.resolution, dt.timedelta(), dt.timedelta.max]
+
+    assert sorted(durations, key=slots) == durations
+    assert sorted(durations, key=slots_desc) == durations[::-1]
+
+
 @given(st.text(st.sampled_from("\0\x01a\x7f\x80é\ud800\uffff\U0010ffff")), st.text(st.sampled_from("\0aé\ud800😀")))
 @example("ab", "ab\0")
 @example("ab", "abc")

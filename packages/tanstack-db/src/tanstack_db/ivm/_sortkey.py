@@ -35,6 +35,7 @@ _NULL: Final[Slots] = ("", 0)
 _NAN: Final[Slots] = ("number.nan", 0)
 _NAN_DESC: Final[Slots] = ("nan", 0)
 _EPOCH: Final = dt.datetime(1970, 1, 1)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
 _EPOCH_UTC: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 # UTF-8 orders as code points do and never holds a byte above 0xF4, which leaves 0xFF to end an inverted text: "ab"
@@ -191,6 +192,11 @@ def _duration(value: dt.timedelta) -> Slots:
     return "timedelta", value
 
 
+def _duration_desc(value: dt.timedelta) -> Slots:
+    # The longest duration has no negative one.
+    return "timedelta", -(value // _MICROSECOND)
+
+
 def _bytes(value: bytes) -> Slots:
     return "bytes", value
 
@@ -232,7 +238,7 @@ _DESC: Final[Mapping[type, Callable[[Any], Slots]]] = MappingProxyType(
         Decimal: _decimal_desc,
         dt.datetime: _negated(_datetime),
         dt.date: _negated(_date),
-        dt.timedelta: _negated(_duration),
+        dt.timedelta: _duration_desc,
         dt.time: _inverted(_time),
         UUID: _negated(_uuid),
         bytes: _inverted(_bytes),
