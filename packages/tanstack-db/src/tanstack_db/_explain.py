@@ -86,9 +86,7 @@ def _lines(operator: Operator, lead: str, below: str) -> Iterator[tuple[str, ...
     """Return the lines of a tree: `lead` stands before its first line, `below` before the others."""
     figures = (operator.runs, operator.rows_in, operator.rows_out)
     yield (f"{lead}{operator.name} {operator.detail}", *map(str, figures), f"{operator.seconds * 1000:.3f}")
-    *others, last = operator.inputs or (None,)
-    for other in others:
-        if other is not None:
-            yield from _lines(other, f"{below}├─ ", f"{below}│  ")
-    if last is not None:
+    for other in operator.inputs[:-1]:
+        yield from _lines(other, f"{below}├─ ", f"{below}│  ")
+    for last in operator.inputs[-1:]:
         yield from _lines(last, f"{below}└─ ", f"{below}   ")
