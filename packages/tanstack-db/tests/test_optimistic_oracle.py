@@ -2,11 +2,14 @@
 
 The model knows synced rows and, per open transaction and key, the row before and after. What is visible is computed
 from scratch after every step.
+
+``TANSTACK_DB_ORACLE_RUNS=20`` runs twenty times as many histories.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tanstack_db import Collection, DbClient, Transaction, Tx, collection_options
 from tanstack_db._delta import Deltas
 from tanstack_db.testing import ManualSource, VirtualClockLoop, settle
+
+RUNS = int(os.environ.get("TANSTACK_DB_ORACLE_RUNS", "1"))
 
 Row = dict[str, Any]
 Answer = asyncio.Future[Any]
@@ -360,5 +365,5 @@ class Optimism(RuleBasedStateMachine):
 
 TestOptimism = Optimism.TestCase
 TestOptimism.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=150 * RUNS, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
