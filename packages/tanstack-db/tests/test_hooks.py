@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, cast
@@ -297,3 +297,44 @@ async def test_a_hook_without_a_provider_says_so(ui: Ui) -> None:
     table = Table()
     async with ui.show(lambda: ui.hooks.use_live_query(table.collection)) as screen:
         assert "use_live_query needs a provider" in str(screen.error)
+
+
+# -- of one framework only ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["nothing", "function", "coroutine", "generator", "async generator", "no parameter"])
+async def test_flets_own_handler_of_a_page_stays(kind: str) -> None:
+    from tanstack_db.flet import on_page_event
+
+    heard: list[Any] = []
+
+    async def coroutine(event: Any) -> None:
+        heard.append(event.name)
+
+    def generator(event: Any) -> Generator[None]:
+        yield
+        heard.append(event.name)
+
+    async def async_generator(event: Any) -> AsyncGenerator[None]:
+        yield
+        heard.append(event.name)
+
+    def function(event: Any) -> None:
+        heard.append(event.name)
+
+    own: dict[str, Any] = {
+        "nothing": None,
+        "function": function,
+        "coroutine": coroutine,
+        "generator": generator,
+        "async generator": async_generator,
+        "no parameter": lambda: heard.append("connect"),
+    }
+    async with Flet().show(lambda: None) as screen:
+        page = screen.native.page
+        page.on_connect = own[kind]
+        stop = on_page_event(page, "connect", lambda _: heard.append("ours"))
+        await screen.native.dispatch_event(page._i, "connect", None)
+        assert heard == ["ours"] if kind == "nothing" else ["ours", "connect"]
+        stop()
+        assert page.on_connect is own[kind]

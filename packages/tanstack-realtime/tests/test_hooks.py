@@ -12,13 +12,15 @@ from typing import Any, cast
 
 import pytest
 
-from tanstack_db import DbClient, default_client, require_sessions
+from tanstack_db import DbClient, create_collection, default_client, require_sessions
+from tanstack_db.hooks import DbHooks
 from tanstack_db.hooks.testing import Body, Flet, Framework, React, Screen, Solara
 from tanstack_realtime import (
     ChannelDeniedError,
     RealtimeClient,
     create_presence_channel,
     create_realtime_client,
+    realtime_collection_options,
 )
 from tanstack_realtime.hooks import PresenceHandle, RealtimeHooks, use_realtime_session
 from tanstack_realtime.server import Permissions
@@ -145,6 +147,83 @@ async def test_a_client_that_is_not_the_sessions_is_refused(ui: Ui, kind: str) -
 async def test_a_hook_without_a_provider_says_so(ui: Ui) -> None:
     async with ui.framework.show(ui.hooks.use_realtime) as screen:
         assert "use_realtime needs a RealtimeProvider" in str(screen.error)
+
+
+# -- the window --------------------------------------------------------------------------------------------------------
+
+
+async def happen(screen: Screen, event: str) -> None:
+    """Let the browser's side tell what happened to the window."""
+    native = screen.native
+    match event, type(native).__name__:
+        case _, "Layout":
+            buttons = ["focus", "visible", "online"]
+            target = list(native._event_handlers)[buttons.index(event)]  # in the order in which they were rendered
+            await native.deliver({"type": "layout-event", "target": target, "data": [{}]})
+        case "online", "Session":
+            await native.dispatch_event(native.page._i, "connect", None)
+        case _, "Session":
+            state = {"focus": "resume", "visible": "show"}[event]
+            await native.dispatch_event(native.page._i, "app_lifecycle_state_change", {"state": state})
+        case _:
+            _window(native)._handle_event(None, {"event": "happened", "data": event}, None)
+
+
+def _window(widget: Any) -> Any:
+    found = [_window(child) for child in getattr(widget, "children", ()) if hasattr(child, "keys")]
+    return widget if hasattr(widget, "vue_happened") else next((one for one in found if one is not None), None)
+
+
+async def test_what_happens_to_the_window_reaches_the_client(ui: Ui, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def woken(_: RealtimeClient, event: str) -> None:
+        told.append(event)
+
+    monkeypatch.setattr(RealtimeClient, "_woken", woken)
+    async with ui.show(ui.hooks.use_realtime) as screen:
+        await ui.sandbox.pass_time()
+        for event in ("focus", "visible", "online"):
+            await happen(screen, event)
+        await asyncio.sleep(0.1)
+        assert told == ["focus", "visible", "online"]
+
+
+async def test_focus_refetches_over_a_live_connection(ui: Ui) -> None:  # G11
+    fetched = 0
+
+    async def fetch() -> list[dict[str, Any]]:
+        nonlocal fetched
+        fetched += 1
+        return [{"id": 1, "n": fetched}]
+
+    todos = create_collection(
+        realtime_collection_options(
+            id="t", get_key=lambda row: row["id"], channel=lambda: ("todos", {}), query_fn=fetch
+        )
+    )
+
+    def body() -> list[Any]:
+        return [row["n"] for row in DbHooks(ui.runtime).use_live_query(todos)]
+
+    async with ui.show(body) as screen:
+        await ui.sandbox.pass_time(10)
+        before = fetched
+        assert screen.frames[-1] == [before]
+        await happen(screen, "focus")
+        await ui.sandbox.pass_time()
+        assert (fetched, screen.frames[-1]) == (before + 1, [before + 1])
+
+
+async def test_focus_finds_a_dead_connection_and_reconnects(ui: Ui) -> None:  # C14
+    async with ui.show(lambda: ui.hooks.use_realtime().store.state.status) as screen:
+        await ui.sandbox.pass_time()
+        ui.sandbox.network.half_open("ann")
+        await ui.sandbox.pass_time(0.1)
+        assert screen.frames[-1] == "connected"  # nothing tells
+        await happen(screen, "focus")
+        await ui.sandbox.pass_time(8)
+        assert screen.frames[-2:] == ["reconnecting", "connected"]
 
 
 # -- events ------------------------------------------------------------------------------------------------------------

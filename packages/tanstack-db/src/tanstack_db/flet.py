@@ -28,9 +28,54 @@ from .hooks import Cleanup, DbHooks, Ref, on_loop, use_session
 if TYPE_CHECKING:
     from typing import Final
 
-__all__ = ["DBProvider", "runtime", "use_client", "use_collection", "use_live_query", "use_transact"]
+__all__ = ["DBProvider", "on_page_event", "runtime", "use_client", "use_collection", "use_live_query", "use_transact"]
 
 _context: Any = ft.create_context(cast("Any", None))
+
+
+def on_page_event(page: ft.Page, event: str, callback: Callable[[Any], object], /) -> Cleanup:
+    """Call `callback` at each event of a page, before the handler that the page has for it now.
+
+    A handler that is assigned to the page later replaces both.
+
+    Args:
+        page: the user's page.
+        event: ``close`` for ``page.on_close``.
+        callback: a plain function of the event.
+
+    Returns:
+        The function that ends it.
+    """
+    field = f"on_{event}"
+    before: Any = getattr(page, field)
+    is_active = True
+
+    async def handle(given: Any) -> None:
+        if is_active:
+            callback(given)
+        if before is not None:
+            await _finish(before(*(given,)[: len(inspect.signature(before).parameters)]))
+
+    def stop() -> None:
+        nonlocal is_active
+        is_active = False
+        if getattr(page, field) is handle:
+            setattr(page, field, before)
+
+    setattr(page, field, handle)
+    return stop
+
+
+async def _finish(handled: Any) -> None:
+    """Let a handler do its work, of whichever kind it is: Flet takes functions, coroutines and generators."""
+    if inspect.isawaitable(handled):
+        await handled
+    elif inspect.isasyncgen(handled):
+        async for _ in handled:
+            pass
+    elif inspect.isgenerator(handled):
+        for _ in handled:
+            pass
 
 
 class _Page:
@@ -38,8 +83,7 @@ class _Page:
 
     def __init__(self, page: ft.Page) -> None:
         self._ends: dict[object, Cleanup] = {}
-        self._before: Any = page.on_close
-        page.on_close = cast("Any", self._closed_async if inspect.iscoroutinefunction(self._before) else self._closed)
+        on_page_event(page, "close", self._close)
 
     def add(self, end: Cleanup) -> Cleanup:
         """Call `end` when the page is closed, or before: with the function that this returns. Once."""
@@ -52,19 +96,10 @@ class _Page:
 
         return ended
 
-    def _end(self) -> None:
+    def _close(self, _: object) -> None:
         # Children were mounted before their parents, whose client they use.
         while self._ends:
             self._ends.pop(next(iter(self._ends)))()
-
-    def _closed(self, event: Any) -> None:
-        self._end()
-        if self._before is not None:
-            self._before(event)
-
-    async def _closed_async(self, event: Any) -> None:
-        self._end()
-        await self._before(event)
 
 
 _pages: WeakKeyDictionary[ft.Page, _Page] = WeakKeyDictionary()

@@ -22,6 +22,7 @@ from tanstack_db.solara import runtime
 
 from ._client import RealtimeClient
 from ._create import create_realtime_client
+from ._lifecycle import LifecycleEvent
 from .hooks import PresenceHandle, RealtimeHooks, use_realtime_session
 
 __all__ = [
@@ -36,6 +37,10 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# What they are typed as does not pass strict checks.
+_reacton: Any = reacton
+_solara: Any = solara
+
 _hooks = RealtimeHooks(runtime)
 use_realtime = _hooks.use_realtime
 use_presence = _hooks.use_presence
@@ -44,7 +49,14 @@ use_subscribe = _hooks.use_subscribe
 
 
 def _component(function: F) -> F:
-    return cast("F", cast("Any", reacton).component(function))
+    return cast("F", _reacton.component(function))
+
+
+def _window_events(event_happened: Callable[[LifecycleEvent], None] | None = None) -> None:
+    """Call `event_happened` with what happens to the browser's window. Shows nothing."""
+
+
+_window: Callable[..., Any] = _solara.component_vue("_solara_window.vue", vuetify=False)(_window_events)
 
 
 @_component
@@ -65,5 +77,15 @@ def RealtimeProvider(
     Raises:
         ConfigurationError: `client` is a client itself, or returned one that is not this session's.
     """
-    runtime.provide(use_realtime_session(runtime, client, auto_connect=auto_connect).db)
-    return cast("Any", solara).Column(children=list(children))
+    session = use_realtime_session(runtime, client, auto_connect=auto_connect)
+    runtime.provide(session.db)
+    tell: dict[LifecycleEvent, Callable[[], None]] = {
+        "focus": session.lifecycle.focus,
+        "visible": session.lifecycle.visible,
+        "online": session.lifecycle.online,
+    }
+
+    def happened(event: LifecycleEvent) -> None:
+        tell[event]()
+
+    return _solara.Column(children=[*children, _window(event_happened=happened)])

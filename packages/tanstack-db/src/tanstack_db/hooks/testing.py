@@ -38,11 +38,13 @@ class Screen:
         frames: what it showed at each render.
         error: what it raised last.
         again: renders it again from outside.
+        native: what the framework renders into: ReactPy's ``Layout``, Solara's root widget, Flet's ``Session``.
     """
 
     frames: list[object] = field(default_factory=list[object])
     error: Exception | None = None
     again: Callable[[], None] = lambda: None
+    native: Any = None
     _is_mounted: bool = True
     _render_parent: Callable[[], None] = lambda: None
 
@@ -110,6 +112,7 @@ class React(Framework):
             return element
 
         async with Layout(root()) as layout:
+            screen.native = layout
             renders = asyncio.create_task(_forever(layout.render))
             await settle()
             try:
@@ -145,7 +148,7 @@ class Solara(Framework):
             return element
 
         child, children = component(shown), component(parent)
-        rendering = solara.render(component(root)(), handle_error=False)[1]
+        screen.native, rendering = solara.render(component(root)(), handle_error=False)
         await settle()
         try:
             yield screen
@@ -196,6 +199,7 @@ class Flet(Framework):
         connection.loop = asyncio.get_running_loop()
         connection.pubsubhub = PubSubHub(connection.loop)
         session: Any = Session(connection)
+        screen.native = session
         await session.connect(connection)
         pack(session.get_page_patch(), default=encode)
         session.page.render(root)

@@ -14,17 +14,24 @@ from .._sessions import session_realtime
 if TYPE_CHECKING:
     from tanstack_db.hooks import Cleanup, Runtime
 
+    from .._lifecycle import LifecycleSource
+
 __all__ = ["use_realtime_session"]
 
 
 class _Connection:
     """The realtime client of one mounted provider; the key of the effect that connects and closes it."""
 
-    def __init__(self, client: RealtimeClient, *, auto_connect: bool) -> None:
+    def __init__(
+        self, client: RealtimeClient, *, auto_connect: bool, lifecycle: Callable[[], LifecycleSource] | None
+    ) -> None:
         self.client = client
         self._auto_connect = auto_connect
+        self._lifecycle = lifecycle
 
     def mount(self) -> Cleanup:
+        if self._lifecycle is not None:
+            self.client.lifecycle.follow(self._lifecycle())
         if self._auto_connect:
             self.client.connect()
         return self._close
@@ -35,7 +42,11 @@ class _Connection:
 
 
 def use_realtime_session(
-    runtime: Runtime, factory: Callable[[], RealtimeClient], *, auto_connect: bool = True
+    runtime: Runtime,
+    factory: Callable[[], RealtimeClient],
+    *,
+    auto_connect: bool = True,
+    lifecycle: Callable[[], LifecycleSource] | None = None,
 ) -> RealtimeClient:
     """Make a realtime client when the component is first rendered, and close it when it is unmounted.
 
@@ -44,6 +55,7 @@ def use_realtime_session(
     Args:
         factory: makes a new client for each session; `create_realtime_client` in it takes the session's collections.
         auto_connect: whether it connects once the component is mounted.
+        lifecycle: makes what tells the client that the user or the network is back.
 
     Returns:
         The client; `RealtimeClient.db` is what the components below are given.
@@ -59,7 +71,7 @@ def use_realtime_session(
     connection = cast("_Connection | None", place.current)
     if connection is None:
         connection = place.current = _Connection(
-            session_realtime(factory, db, "RealtimeProvider"), auto_connect=auto_connect
+            session_realtime(factory, db, "RealtimeProvider"), auto_connect=auto_connect, lifecycle=lifecycle
         )
     runtime.use_effect(connection.mount, connection)
     return connection.client
