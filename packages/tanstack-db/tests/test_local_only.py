@@ -45,6 +45,41 @@ def test_writes_are_final_at_once_and_need_no_loop() -> None:
     assert [len(batch) for batch in batches] == [1, 1, 1]
 
 
+def test_a_collection_reads_like_a_mapping() -> None:
+    rows = tabs(Tab("2"), Tab("1"))
+
+    assert ("1" in rows, "3" in rows, len(rows), len(tabs())) == (True, False, 2, 0)
+    assert rows["1"] == Tab("1")
+    assert (list(rows), rows.keys(), rows.values()) == (["2", "1"], ["2", "1"], [Tab("2"), Tab("1")])
+    assert rows.items() == [("2", Tab("2")), ("1", Tab("1"))]
+    assert dict(rows) == {"2": Tab("2"), "1": Tab("1")}
+    with pytest.raises(KeyError, match=r"^collection 'tabs' has no row with key '3'$"):
+        rows["3"]
+
+
+def test_keys_and_items_keep_the_order_of_the_collection() -> None:
+    rows = DbClient().build(
+        local_only_collection_options(
+            id="tabs",
+            schema=Tab,
+            get_key=lambda tab: tab.id,
+            initial_data=[Tab("1", "b"), Tab("2", "a")],
+            compare=lambda a, b: -1 if a.title < b.title else 1,
+        )
+    )
+
+    assert (list(rows), rows.keys(), rows.items()[0]) == (["2", "1"], ["2", "1"], ("2", Tab("2", "a")))
+
+
+def test_rows_may_be_deleted_while_they_are_iterated() -> None:
+    rows = tabs(Tab("1"), Tab("2"))
+
+    for key in rows:
+        rows.delete(key)
+
+    assert len(rows) == 0
+
+
 async def test_a_transaction_with_a_server_takes_local_rows_back_too() -> None:
     rows = tabs(Tab("1"))
 

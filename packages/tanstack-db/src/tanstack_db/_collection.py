@@ -6,7 +6,7 @@ This module is what applications call. What a collection is made of, and how to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cmp_to_key
 from typing import TYPE_CHECKING, Any, Generic, Self, cast
@@ -34,9 +34,6 @@ from ._work import Work
 if TYPE_CHECKING:
     from ._snapshot import Rows  # noqa: F401 -- what a base class is parametrised with
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Collection"]
 
 T = TypeVar("T", default=dict[str, Any])
@@ -46,8 +43,8 @@ K = TypeVar("K", default=Any)
 class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
     """Rows by key. Make one with `create_collection`.
 
-    Reads never start the source; subscribing, preloading and writing do. Writes are synchronous: the row is shown
-    before the call returns, and the handler tells the server afterwards.
+    Reads are those of a mapping, and never start the source; subscribing, preloading and writing do. Writes are
+    synchronous: the row is shown before the call returns, and the handler tells the server afterwards.
 
     Attributes:
         client: whose instance this is.
@@ -89,13 +86,41 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
         """Whether a row with this key is visible."""
         return key in self._here()._rows_now
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._here()._rows_now
+
+    def __len__(self) -> int:
+        return len(self._here()._rows_now)
+
+    def __getitem__(self, key: K) -> T:
+        here = self._here()
+        row = here._rows_now.get(key)
+        if row is None:
+            raise UnknownKeyError(here.id, key)
+        return row
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self.keys())
+
+    def keys(self) -> list[K]:
+        """Return the keys of the visible rows, in the order of `to_list`."""
+        return [key for key, _ in self.items()]
+
+    def values(self) -> list[T]:
+        """Return the visible rows; the same as `to_list`."""
+        return self.to_list()
+
+    def items(self) -> list[tuple[K, T]]:
+        """Return the visible rows with their keys, in the order of `to_list`."""
+        here = self._here()
+        items = list(here._rows_now.items())
+        if (compare := here._config.compare) is not None:
+            items.sort(key=cmp_to_key(lambda a, b: compare(a[1], b[1])))
+        return items
+
     def to_list(self) -> list[T]:
         """Return the visible rows, ordered by the ``compare`` option where there is one."""
-        here = self._here()
-        rows = list(here._rows_now.values())
-        if here._config.compare is not None:
-            rows.sort(key=cmp_to_key(here._config.compare))
-        return rows
+        return [row for _, row in self.items()]
 
     def has_pending_writes(self, key: K, /) -> bool:
         """Whether an open transaction changes this row."""
@@ -172,9 +197,7 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
             self._require_writable()
             row = self._rows_now.get(key)
             if row is None:
-                raise UnknownKeyError(
-                    f"collection {self.id!r} has no row with key {key!r}", collection=self.id, key=key
-                )
+                raise UnknownKeyError(self.id, key)
             draft = _rows.copied(row)
             yield draft
             self._write("update", lambda work: work.update(self, key, self._edited(row, draft)))

@@ -139,9 +139,7 @@ class DirectWrites(Collection[T, K], Generic[T, K]):
     def _known(self, staged: Mapping[K, T | None], key: K) -> T:
         row = self._latest(staged, key)
         if row is None:
-            raise UnknownKeyError(
-                f"collection {self.id!r} has no row with key {key!r}; use write_upsert", collection=self.id, key=key
-            )
+            raise UnknownKeyError(self.id, key, "; use write_upsert")
         return row
 
     def _keyed(self, items: Iterable[T | Mapping[str, Any]]) -> list[tuple[K, T]]:

@@ -13,7 +13,7 @@
   * RowError                        a row or key that cannot be accepted; nothing was changed
     * SchemaError                   the row does not fit the schema
     * DuplicateKeyError             an insert of a key that is there
-    * UnknownKeyError               an update or delete of a key that is not there
+    * UnknownKeyError               a key that is not there
     * KeyChangedError               an update that changes the row's key
   * TransactionError                a call that the transaction's state does not allow, or a transaction rolled back
   * SourceError                     the source failed to load; carries the cause
@@ -175,8 +175,13 @@ class DuplicateKeyError(RowError):
     """An insert of a key that is there already."""
 
 
-class UnknownKeyError(RowError):
-    """An update or delete of a key that is not there."""
+class UnknownKeyError(RowError, KeyError):
+    """A key that is not there."""
+
+    def __init__(self, collection: str, key: object, hint: str = "") -> None:
+        super().__init__(f"collection {collection!r} has no row with key {key!r}{hint}", collection=collection, key=key)
+
+    __str__ = Exception.__str__  # that of KeyError would put the message in quotes
 
 
 class KeyChangedError(RowError):

@@ -125,9 +125,7 @@ class Work:
     def _known(self, collection: Collection[T, K], key: K) -> T:
         row = self._seen(collection, key)
         if row is None:
-            raise UnknownKeyError(
-                f"collection {collection.id!r} has no row with key {key!r}", collection=collection.id, key=key
-            )
+            raise UnknownKeyError(collection.id, key)
         return row
 
     def _seen(self, collection: Collection[T, K], key: K) -> T | None:
