@@ -15,10 +15,10 @@ N ?= 2000
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration simulate bench bench-db bench-fanout fuzz browser docs build wheels websockets-newest release publish clean
+.PHONY: help setup demo test lint format types integration simulate bench bench-db bench-fanout fuzz browser docs build wheels websockets-newest reactpy1 release publish clean
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(CURDIR)/.bootstrap/bin/uv:
 	python3 -m venv .bootstrap
@@ -82,8 +82,13 @@ wheels: setup build  ## install every wheel alone in a clean environment and run
 	$(BIN)/python scripts/check_wheels.py $(ARGS)
 
 websockets-newest: setup  ## the node preset on the newest websockets, which the lock holds back for the Ably SDK
-	$(UV) run --locked --no-sync --quiet --with 'websockets>=16' python scripts/check_websockets.py
+	$(UV) run --locked --no-sync --quiet --with 'websockets>=16' python scripts/check_version.py 'websockets>=16'
 	$(UV) run --locked --no-sync --quiet --with 'websockets>=16' python -m pytest -q packages/realtime-preset-node
+
+reactpy1: setup  ## the hooks on ReactPy 1.x; the lock has the pre-release of 2
+	$(UV) run --locked --no-sync --quiet --with 'reactpy>=1.1,<2' python scripts/check_version.py 'reactpy<2'
+	@for package in tanstack-db tanstack-realtime; do $(UV) run --locked --no-sync --quiet --with 'reactpy>=1.1,<2' \
+		python -m pytest -q packages/$$package/tests/test_hooks.py -k React; done
 
 release: setup  ## release one package: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]
 	@test -n "$(PKG)" -a -n "$(VERSION)" || { echo 'usage: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]'; exit 2; }
