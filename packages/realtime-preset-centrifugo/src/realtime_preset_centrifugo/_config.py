@@ -1,7 +1,7 @@
 """Centrifugo's configuration, the same for every application: two namespaces, and who is asked about them.
 
-`centrifugo_config` returns what `config.json` holds. It holds no secret: those reach Centrifugo as environment variables,
-which `CONTAINER_ENV` names.
+`centrifugo_config` returns what `config.json` holds. It holds no secret: those reach Centrifugo as environment
+variables, which `CONTAINER_ENV` names.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ GHOST_TIMEOUT: Final = 35.0
 a ping and the wait for its answer (25 and 8 s), or the life of an entry in Redis (30 s)."""
 
 _FRAME_BYTES: Final = 2 * MAX_MESSAGE_BYTES
-"""What a frame may have around a payload of that size is not worth counting."""
+"""Room for such a payload and what a frame puts around it, escapes included."""
 
 _QUEUE_BYTES: Final = 2 * HISTORY_SIZE * MAX_MESSAGE_BYTES
 """A queue that one full recovery does not fit into closes the connection as too slow, which comes back and recovers."""
@@ -122,7 +122,8 @@ def centrifugo_config(
             "channel_limit": 1000,
             "queue_max_size": _QUEUE_BYTES,
             "recovery_max_publication_limit": HISTORY_SIZE,
-            # An expired grant is seen at the next update of presence and ends the subscription, which is asked for again.
+            # An expired grant is seen at the next update of presence. It ends the subscription, which is asked for
+            # again.
             "presence_update_interval": "10s",
             "expired_sub_close_delay": "2s",
         },
@@ -188,8 +189,8 @@ def _mount(app_url: str) -> str:
 def _check_origin(origin: str) -> None:
     if origin != "*" and re.fullmatch(r"[a-z*][a-z0-9+.*-]*://[^/\s]+", origin) is None:
         raise ConfigurationError(
-            f"origin {origin!r} is not a pattern of origins; write for example https://app.example.com, without a slash "
-            "at the end"
+            f"origin {origin!r} is not a pattern of origins; write for example https://app.example.com, "
+            "without a slash at the end"
         )
 
 
