@@ -4,6 +4,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
 
     testing                        the preset on a simulated network
     _preset                        the preset object that the entry point names
+    _websockets  _browser          whose WebSocket a client takes
     _client  _local                a client's transports: WebSocket, in process
     _link                          a client's side of one connection
     _server  _sink  _workers       the WebSocket endpoint, writing, one process only

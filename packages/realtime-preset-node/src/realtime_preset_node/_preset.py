@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -82,10 +83,14 @@ class NodePreset:
         )
 
     def create_transport(self, context: ClientContext, /) -> RealtimeTransport:
-        """Return the client half: WebSockets, by the `websockets` library."""
+        """Return the client half: WebSockets, by the `websockets` library or the browser."""
         from ._client import NodeTransport  # a server does not need the client's library
 
-        return NodeTransport(self.capabilities, context.http)
+        if sys.platform == "emscripten":
+            from ._browser import connect
+        else:
+            from ._websockets import connect
+        return NodeTransport(self.capabilities, context.http, connect)
 
     def create_server(self, context: ServerContext, /) -> ServerPreset:
         """Return the server half for one `Realtime`."""
