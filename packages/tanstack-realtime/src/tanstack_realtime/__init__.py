@@ -13,6 +13,7 @@ Layers, each using only those below it:
 ``_connection``, ``_channels``      the machines: events in, actions out, no I/O and no clock; so are ``_presence``,
                                     ``_throttle``
 ``_presets``, ``_settings``         what carries the messages, and who says so; ``_http`` and ``_endpoint`` for requests
+``_page``                           the browser page that a client runs in
 ``_observe``, ``_statistics``       what an observer hears, and counters
 ``_transport``, ``_presence_link``  the seams that a preset's client half implements
 ``_keys``, ``_envelope``, ``_json`` names of channels, messages, and what crosses the wire

@@ -10,6 +10,7 @@ from ._client import GetToken, OnError, RealtimeClient
 from ._connection import Timing
 from ._http import DefaultHttp, Http
 from ._observe import Observer
+from ._page import this_page
 from ._presets import ClientContext, Preset, load_preset
 from ._settings import DEFAULT_PRESET, read_environment, resolve_settings
 from ._slot import client_slot
@@ -32,6 +33,8 @@ def create_realtime_client(
     observer: Observer | None = None,
 ) -> RealtimeClient:
     """Create a client. It does not connect by itself: call `RealtimeClient.connect`, or use it in ``async with``.
+
+    In a browser page it follows the page: the tab is shown again, the window has the focus again, the network is back.
 
     Args:
         url: the server's address, for example ``"https://example.com"``; without a path, ``/_realtime`` is meant.
@@ -68,7 +71,7 @@ def create_realtime_client(
     else:
         address = resolve_settings(preset=DEFAULT_PRESET, url=url).url if url is not None else None
     owner, is_new = _owner(db, on_error)
-    return RealtimeClient(
+    client = RealtimeClient(
         transport=transport,
         db=owner,
         url=address,
@@ -81,6 +84,10 @@ def create_realtime_client(
         timing=timing,
         observer=observer,
     )
+    page = this_page()
+    if page is not None:
+        client.lifecycle.follow(page)
+    return client
 
 
 def _owner(db: DbClient | None, on_error: OnError | None) -> tuple[DbClient, bool]:
