@@ -15,14 +15,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, ConsoleMessage, Page, ViewportSize
 
-__all__ = ["DEADLINE", "FLAGS", "SCREENSHOTS", "ServerProcess", "Window", "Windows", "program"]
+__all__ = ["DEADLINE", "FLAGS", "SCREENSHOTS", "Serve", "ServerProcess", "Window", "Windows", "program"]
 
 DEADLINE = 60.0
 """Seconds for a server or a browser to start on a busy machine, and for a page to show what it must."""
@@ -108,6 +108,14 @@ class ServerProcess:
                 self._process.send_signal(signal.SIGKILL)
             await self._process.wait()
             self._process = None
+
+
+class Serve(Protocol):
+    """What the fixture `serve` is."""
+
+    async def __call__(self, app: str, home: Path, /, **environment: str) -> ServerProcess:
+        """Start a server process, which ends with the test. See `ServerProcess`."""
+        ...
 
 
 @dataclass(eq=False)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
-from chromium import DEADLINE, FLAGS, SCREENSHOTS, ServerProcess, Windows, program
+from chromium import DEADLINE, FLAGS, SCREENSHOTS, Serve, ServerProcess, Windows, program
 from playwright.async_api import async_playwright, expect
-
-Serve: TypeAlias = Callable[..., Awaitable[ServerProcess]]
 
 
 @pytest.fixture
@@ -19,7 +16,7 @@ async def serve(tmp_path: Path) -> AsyncGenerator[Serve]:
     """``await serve("todos.server.app:app", home, DATABASE_URL=...)`` starts a server, which ends with the test."""
     started: list[ServerProcess] = []
 
-    async def serve(app: str, home: Path, **environment: str) -> ServerProcess:
+    async def serve(app: str, home: Path, /, **environment: str) -> ServerProcess:
         server = ServerProcess(app, home, tmp_path / f"server-{len(started)}.log", environment)
         started.append(server)
         await server.start()
@@ -28,6 +25,7 @@ async def serve(tmp_path: Path) -> AsyncGenerator[Serve]:
     yield serve
     for server in started:
         await server.kill()
+        print(server.log)  # shown where the test failed
 
 
 @pytest.fixture

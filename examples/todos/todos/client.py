@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from tanstack_db import Transaction
+from tanstack_db import Transaction, live_query
 from tanstack_realtime import create_realtime_client
 from tanstack_start import connect_functions
 
@@ -31,7 +31,7 @@ class Screen:
 
     def __init__(self, user: str, url: str) -> None:
         self.client = create_realtime_client(url, get_token=lambda: TOKENS[user], on_error=self.fail)
-        self.query = todo_list(PROJECT)
+        self.query = live_query(todo_list(PROJECT))
         self.notice = ""
         self._shown = ""
 

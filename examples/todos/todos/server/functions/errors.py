@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tanstack_start import ServerFnError
 
-__all__ = ["EmptyText", "NotFound", "NotMember"]
+__all__ = ["AlreadyThere", "EmptyText", "NotFound", "NotMember"]
 
 
 class NotMember(ServerFnError):
@@ -17,3 +17,7 @@ class NotFound(ServerFnError):
 
 class EmptyText(ServerFnError):
     """A todo needs words."""
+
+
+class AlreadyThere(ServerFnError):
+    """The list has an open todo with the same words."""

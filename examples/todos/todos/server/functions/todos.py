@@ -13,7 +13,7 @@ from tanstack_start import current_user, server_fn
 from ... import db
 from ...db.schema import ProjectMember, TodoRow
 from ...schemas import Todo
-from .errors import EmptyText, NotFound, NotMember
+from .errors import AlreadyThere, EmptyText, NotFound, NotMember
 
 __all__ = ["add_todo", "delete_todo", "get_todos", "update_todo"]
 
@@ -36,6 +36,14 @@ async def _find(session: AsyncSession, todo_id: str) -> TodoRow:
     return row
 
 
+async def _require_new(session: AsyncSession, project_id: str, text: str) -> None:
+    same = select(TodoRow.id).where(
+        TodoRow.project_id == project_id, TodoRow.text == text, TodoRow.completed_at.is_(None)
+    )
+    if await session.scalar(same.limit(1)) is not None:
+        raise AlreadyThere(f"“{text}” is on the list already")
+
+
 @server_fn(method="GET")
 async def get_todos(project_id: str) -> list[Todo]:
     await _require_member(project_id)
@@ -53,6 +61,7 @@ async def add_todo(project_id: str, text: str) -> Todo:
         id=uuid4().hex, project_id=project_id, text=text, created_at=datetime.now(UTC), completed_at=None, version=1
     )
     async with db.session() as session:
+        await _require_new(session, project_id, text)
         session.add(row)
         await session.commit()
     return _todo(row)
@@ -64,6 +73,8 @@ async def update_todo(todo_id: str, text: str, completed_at: datetime | None) ->
         raise EmptyText("a todo needs words")
     async with db.session() as session:
         row = await _find(session, todo_id)
+        if text != row.text:
+            await _require_new(session, row.project_id, text)
         row.text, row.completed_at = text, completed_at
         row.version += 1
         await session.commit()

@@ -1,0 +1,53 @@
+// What only the browser can do. Loaded before ReactPy, which renders in the server.
+const root = document.documentElement;
+let focused = null;
+
+// The page cannot be used while there is no server: it says so, and keeps what was typed.
+const setOffline = (isOffline) => {
+  const app = document.getElementById("app");
+  if (!app || isOffline === root.hasAttribute("data-offline")) return;
+  if (isOffline) focused = document.activeElement;
+  root.toggleAttribute("data-offline", isOffline);
+  app.inert = isOffline;
+  if (!isOffline && focused?.isConnected) focused.focus();
+};
+
+window.WebSocket = class extends WebSocket {
+  #isShown = false;
+
+  constructor(...args) {
+    super(...args);
+    this.addEventListener("message", () => {
+      this.#isShown = true;
+      setOffline(false);
+    });
+    this.addEventListener("close", () => setOffline(true));
+  }
+
+  // ReactPy sends the events of the outage once it is back. They name handlers of a session that is gone, and would
+  // reach the new one before its first frame.
+  send(data) {
+    if (this.#isShown) super.send(data);
+  }
+};
+
+window.addEventListener("DOMContentLoaded", () => {
+  const banner = document.createElement("div");
+  banner.id = "offline";
+  banner.setAttribute("role", "alert");
+  banner.textContent = "The server is away. What you see may be outdated. Reconnecting\u2026";
+  document.body.prepend(banner);
+
+  // The server has its copy by now.
+  document.addEventListener("submit", ({ target }) => target.matches(".new") && target.reset());
+
+  const focus = (node) => node.matches?.("[data-focus]") ? node : node.querySelector?.("[data-focus]");
+  new MutationObserver((records) => {
+    for (const { addedNodes } of records)
+      for (const node of addedNodes) {
+        const field = focus(node);
+        field?.focus();
+        field?.select?.();
+      }
+  }).observe(document.body, { childList: true, subtree: true });
+});
