@@ -41,7 +41,7 @@ def MessageList(room_id: str, me: str) -> Any:
             {"class": "messages empty"},
             html.p({"class": "quiet"}, "No messages yet. Say hello!")
             if rows.is_ready
-            else html.p({"class": "problem", "role": "alert"}, str(rows.error))
+            else html.p({"class": "problem", "role": "alert"}, f"Not available: {rows.error}")
             if rows.error is not None
             else html.ul({"class": "loading", "aria-label": "loading"}, html.li(), html.li(), html.li()),
         )
@@ -100,9 +100,9 @@ def Composer(room_id: str, me: str, on_draft: Callable[[bool], None]) -> Any:
         set_draft(text)
         on_draft(bool(text.strip()))
 
-    def change(change: dict[str, Any]) -> None:
+    def change(changed: dict[str, Any]) -> None:
         set_problem("")
-        write(change["target"]["value"])
+        write(changed["target"]["value"])
 
     def key_down(pressed: dict[str, Any]) -> None:
         if pressed["key"] == "Escape":

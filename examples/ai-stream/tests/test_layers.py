@@ -1,0 +1,36 @@
+"""Which files of the application may know that it is live."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+APPLICATION = Path(__file__).parent.parent / "ai_stream"
+PURE = [
+    APPLICATION / name
+    for name in ("components.py", "schemas.py", "sessions.py", "server/model.py", "server/transcript.py")
+]
+PRESETS = ("realtime_preset_node", "realtime_preset_centrifugo", "realtime_preset_ably")
+
+
+def imported(file: Path) -> set[str]:
+    """Top-level names of the packages that a file imports."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("file", PURE, ids=lambda file: file.name)
+def test_what_shows_the_conversation_imports_no_realtime(file: Path) -> None:
+    assert not imported(file) & {"tanstack_realtime", *PRESETS}
+
+
+def test_no_file_names_a_provider() -> None:
+    for file in APPLICATION.rglob("*.py"):
+        assert not imported(file) & set(PRESETS), file
