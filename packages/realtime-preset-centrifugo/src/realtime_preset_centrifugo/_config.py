@@ -64,8 +64,9 @@ GHOST_TIMEOUT: Final = 35.0
 """Seconds after which a member is gone who vanished without a word, with the node that it was connected to if need be:
 a ping and the wait for its answer (25 and 8 s), or the life of an entry in Redis (30 s)."""
 
-_FRAME_BYTES: Final = 2 * MAX_MESSAGE_BYTES
-"""Room for such a payload and what a frame puts around it, escapes included."""
+_FRAME_BYTES: Final = 4 * MAX_MESSAGE_BYTES
+"""Clients may write every character that is not ASCII as an escape, which makes a payload three times as long: `ü` has
+two bytes, `\\u00fc` six. A larger frame costs its sender the connection."""
 
 _QUEUE_BYTES: Final = 2 * HISTORY_SIZE * MAX_MESSAGE_BYTES
 """A queue that one full recovery does not fit into closes the connection as too slow, which comes back and recovers."""
