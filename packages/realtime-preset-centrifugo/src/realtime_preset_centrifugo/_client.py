@@ -55,8 +55,8 @@ def require_application(url: str) -> None:
     """
     if urlsplit(url).path.rstrip("/").endswith(SOCKET_PATH):
         raise ConfigurationError(
-            f"{url!r} is Centrifugo's address; a client needs the application's, which gives it a token and the address "
-            "of Centrifugo: create_realtime_client('https://app.example.com'). On the server REALTIME_URL is "
+            f"{url!r} is Centrifugo's address; a client needs the application's, which gives it a token and "
+            "Centrifugo's address: create_realtime_client('https://app.example.com'). On the server REALTIME_URL is "
             "Centrifugo's",
             reason="the address is Centrifugo's, not the application's",
         )

@@ -24,7 +24,6 @@ from ._names import DATA_PREFIX
 from ._sdk import (
     ErrorEvent,
     ReplyError,
-    SdkClient,
     StateEvent,
     UnauthorizedError,
     errors_of_the_connection,
@@ -129,8 +128,8 @@ class CentrifugoLink:
         if size > self._max_message_bytes:
             # Centrifugo would end the connection.
             raise PublishError(
-                f"the payload for {channel!r} has {size} bytes, more than {self._max_message_bytes}; send less, or send "
-                "a hint and let readers fetch the rest",
+                f"the payload for {channel!r} has {size} bytes, more than {self._max_message_bytes}; send less, or "
+                "send a hint and let readers fetch the rest",
                 channel=channel,
                 code="too_large",
                 reason=f"{size} bytes are more than {self._max_message_bytes}",

@@ -94,8 +94,8 @@ class ServerSettings:
                 )
         if values["REALTIME_TOKEN_SECRET"] == values["REALTIME_PROXY_SECRET"]:
             raise ConfigurationError(
-                "REALTIME_TOKEN_SECRET and REALTIME_PROXY_SECRET are the same; take two, so that one who sees a proxy's "
-                "request cannot sign tokens",
+                "REALTIME_TOKEN_SECRET and REALTIME_PROXY_SECRET are the same; take two, so that who sees a request of "
+                "a proxy cannot sign tokens",
                 reason="one secret for two purposes",
             )
         return cls(
