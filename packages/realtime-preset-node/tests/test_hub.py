@@ -214,6 +214,24 @@ def test_history_is_bounded_in_age_while_the_channel_lives() -> None:
     assert hub.subscribe(Reader(), "a", ("e1", 1), 15).recovered is False
 
 
+def test_all_histories_together_are_bounded() -> None:  # A17
+    hub, reader = make_hub(limits=HistoryLimits(total_size=1000)), Reader()
+    positions: dict[str, str] = {}
+    for channel in ("a", "b", "c"):
+        positions[channel] = hub.subscribe(reader, channel, None, 0).epoch
+        hub.publish(channel, f'"{"x" * 300}"', None, 0)
+        if channel != "c":
+            hub.unsubscribe(reader, channel, 0)
+    for _ in range(2):
+        hub.publish("c", f'"{"x" * 300}"', None, 0)
+        assert hub.statistics().history_size <= 1000
+    answers = [hub.subscribe(Reader(), channel, (positions[channel], 0), 0).recovered for channel in "abc"]
+    assert answers == [False, False, False], "the channels without a reader went first, then the oldest of the third"
+    assert hub.statistics().history_messages == 2
+    hub.publish("c", f'"{"x" * 2000}"', None, 0)
+    assert (hub.statistics().history_messages, hub.statistics().history_size) == (0, 0)
+
+
 def test_history_is_bounded_in_bytes() -> None:
     hub, reader = make_hub(limits=HistoryLimits(size=1000)), Reader()
     answer = hub.subscribe(reader, "a", None, 0)

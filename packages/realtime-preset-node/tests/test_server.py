@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 from starlette.routing import Mount
+from starlette.testclient import TestClient
 from starlette.types import Message
 
 from realtime_preset_node import (
@@ -30,7 +33,7 @@ from realtime_preset_node._hub import HubStatistics
 from realtime_preset_node._server import NodeServer
 from realtime_preset_node._workers import Claim, served_address, worker_count
 from tanstack_db.testing import settle
-from tanstack_realtime import Channel, ConfigurationError, PublishError, RealtimeError
+from tanstack_realtime import Channel, ConfigurationError, PublishError, RealtimeError, create_realtime_client
 from tanstack_realtime.server import Permissions, Realtime, ServerObserver, ServerStatistics, bearer_token
 
 GRANTED = Permissions(subscribe=True, publish=True)
@@ -404,6 +407,29 @@ async def test_bad_frames_and_bytes_keep_the_connection() -> None:  # S14
     await alice.gone()
 
 
+async def test_a_message_of_nothing_but_separators_holds_up_nobody() -> None:  # A17, S14
+    site = Site()
+    alice, bob, stranger = await site.client("alice"), await site.client("bob"), site.connect()
+    for flooder in (alice, stranger):
+        flooder.raw("\n" * 10_000_000)  # taken apart whole it would take seconds
+    started = time.process_time()
+    await settle()
+    bob.send(type="ping", id=1)
+    assert await bob.take() == [{"type": "pong", "id": 1}]
+    assert time.process_time() - started < 1.0
+    await asyncio.wait([alice.task, stranger.task])
+    assert (alice.code, stranger.code) == (CloseCode.TOO_MANY_FRAMES, CloseCode.PROTOCOL_ERROR)
+    await bob.gone()
+
+
+async def test_more_requests_in_one_message_than_may_wait_are_answered_in_order() -> None:  # A17, V1
+    site = Site()
+    alice = await site.client("alice")
+    alice.raw("\n".join(f'{{"type":"subscribe","id":{number},"channel":"a:n={number}"}}' for number in range(600)))
+    assert [frame["id"] for frame in await alice.take()] == list(range(600))
+    await alice.gone()
+
+
 async def test_reading_stops_while_too_much_waits() -> None:  # A17
     gate = asyncio.Event()
 
@@ -442,6 +468,29 @@ async def test_a_stuck_reader_is_dropped_and_delays_nobody() -> None:  # A17
     assert stuck.code == CloseCode.SLOW_READER
     assert len(stuck.frames) < 20  # what waited is not kept for it
     await healthy.gone()
+
+
+async def test_a_server_that_publishes_without_a_pause_makes_nobody_look_slow() -> None:  # A17
+    site = Site(preset=NodePreset(max_backlog=200_000))
+    alice = await site.client("alice")
+    await alice.subscribe("a")
+    async with create_realtime_client(transport=site.realtime.local_transport(user_id="bob")) as bob:
+        heard: list[Any] = []
+        await bob.subscribe(("a", {}), lambda message: heard.append(message.data)).live()
+        for number in range(2000):
+            await site.realtime.publish(("a", {}), f"{number} {'x' * 1000}")
+        assert len(await alice.take()) == len(heard) == 2000
+    await alice.gone()
+
+
+async def test_one_large_packet_does_not_make_a_reader_slow() -> None:  # A17
+    site = Site(preset=NodePreset(max_backlog=2_000))
+    alice = await site.client("alice")
+    await alice.subscribe("a")
+    await site.realtime.publish(("a", {}), "x" * 5000)
+    (frame,) = await alice.take()
+    assert len(frame["data"]) == 5000
+    await alice.gone()
 
 
 async def test_a_reader_that_never_takes_its_close_frame_is_left_alone_after_a_while() -> None:  # V7
@@ -698,6 +747,37 @@ async def test_closing_sends_everybody_away_and_ends_promptly() -> None:  # V7
     assert late.code == CloseCode.RESTART
     with pytest.raises(PublishError, match="closed"):
         await site.realtime.publish(("a", {}), 1)
+
+
+async def test_a_lifespan_can_be_entered_again() -> None:  # V7
+    site = Site()
+    for _ in range(2):
+        async with site.realtime:
+            alice = await site.client("alice")
+            await alice.subscribe("a")
+            await site.realtime.publish(("a", {}), 1)
+            assert [frame["data"] for frame in await alice.take()] == [1]
+        await alice.task
+        assert alice.code == CloseCode.RESTART
+
+
+def test_every_test_of_an_application_may_enter_it() -> None:  # V7
+    site = Site()
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with site.realtime:
+            yield
+
+    app = Starlette(routes=[Mount("/_realtime", site.realtime)], lifespan=lifespan)
+    for _ in range(2):
+        with TestClient(app) as client, client.websocket_connect("/_realtime/ws") as socket:
+            socket.send_json({"type": "hello", "versions": [1], "token": "ann"})
+            assert socket.receive_json()["type"] == "welcome"
+            socket.send_json({"type": "subscribe", "id": 1, "channel": "a"})
+            assert socket.receive_json()["type"] == "subscribed"
+            socket.send_json({"type": "publish", "id": 2, "channel": "a", "data": 1})
+            assert [json.loads(frame)["type"] for frame in socket.receive_text().split("\n")] == ["message", "ok"]
 
 
 async def test_two_instances_share_nothing() -> None:  # V6

@@ -784,6 +784,17 @@ def test_leaving_without_having_joined_is_no_error_and_updating_is() -> None:  #
     assert h.out.take()[0]["code"] == "not_joined"
 
 
+@pytest.mark.parametrize("value", ["[" * 65 + "]" * 65, '"\\ud800"'])
+def test_a_state_that_is_no_json_costs_only_its_request(value: str) -> None:  # S14
+    h = Harness().open()
+    for number, kind in enumerate(("presence.join", "presence.update")):
+        h.session.receive(f'{{"type":"{kind}","id":{number},"channel":"room","state":{{"x":{value}}}}}', h.now)
+    assert h.operation() is None
+    assert [(f["id"], f["code"]) for f in h.out.take()] == [(0, "bad_data"), (1, "bad_data")]
+    assert h.session.closing is None
+    assert h.rooms.rooms == 0
+
+
 def test_a_state_is_bounded() -> None:  # A17
     h = Harness(max_presence_bytes=20).open()
     h.send(type="presence.join", id=1, channel="room", state={"x": "y" * 20})

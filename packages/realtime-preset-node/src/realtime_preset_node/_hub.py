@@ -206,7 +206,10 @@ class _Stream:
         while self.history and (
             len(self.history) > limits.messages or self._size > limits.size or self.history[0].at + limits.age <= now
         ):
-            self._size -= self.history.popleft().size
+            self.forget_oldest()
+
+    def forget_oldest(self) -> None:
+        self._size -= self.history.popleft().size
 
     def after(self, epoch: str, offset: int) -> list[str] | None:
         """Return the bodies after a position, or None where completeness cannot be proved."""
@@ -245,6 +248,8 @@ class Hub:
         self._idle: OrderedDict[str, float] = OrderedDict()
         self._channels_of: dict[Subscriber, set[str]] = {}
         self._dirty: dict[str, _Stream] = {}
+        self._kept = 0
+        """Bytes of all histories."""
 
     def subscribe(self, subscriber: Subscriber, channel: str, since: tuple[str, int] | None, now: float) -> Subscribed:
         """Add a subscriber. Every message after the returned offset is delivered to it.
@@ -261,7 +266,9 @@ class Hub:
             policy = self._slow_readers.of(channel)
             lane = None if policy is None else Lane(channel, policy)
             stream = self._streams[channel] = _Stream(self._new_epoch(), self._limits, lane)
+        self._kept -= stream.size
         stream.trim(now)
+        self._kept += stream.size
         opened = not stream.subscribers
         stream.add(subscriber)
         self._idle.pop(channel, None)
@@ -333,7 +340,7 @@ class Hub:
             key = self._slow_readers.key(stream.lane.policy, channel, data)
             make = functools.partial(Droppable, offset=stream.offset, key=key)
         packet = make(message_frame(channel, body))
-        stream.keep(body, packet.size, now)
+        self._keep(stream, body, packet.size, now)
         if publisher is not None and publisher in stream.subscribers:
             stream.catch_up(publisher)
             stream.hand((make(message_frame(channel, body, own=True)),), (publisher,))
@@ -368,7 +375,7 @@ class Hub:
             idle_channels=len(self._idle),
             subscriptions=sum(len(stream.subscribers) for stream in streams),
             history_messages=sum(len(stream.history) for stream in streams),
-            history_size=sum(stream.size for stream in streams),
+            history_size=self._kept,
         )
 
     def _expire(self, now: float) -> None:
@@ -377,5 +384,23 @@ class Hub:
             channel, expiry = next(iter(self._idle.items()))
             if expiry > now and len(self._idle) <= self._limits.idle_channels:
                 return
-            del self._idle[channel]
-            del self._streams[channel]
+            self._drop_idle(channel)
+
+    def _keep(self, stream: _Stream, body: str, size: int, now: float) -> None:
+        self._kept -= stream.size
+        stream.keep(body, size, now)
+        self._kept += stream.size
+        while self._kept > self._limits.total_size:
+            idle = next(iter(self._idle), None)
+            if idle is not None and self._streams[idle] is not stream:
+                self._drop_idle(idle)
+            elif stream.history:
+                self._kept -= stream.size
+                stream.forget_oldest()
+                self._kept += stream.size
+            else:
+                return
+
+    def _drop_idle(self, channel: str) -> None:
+        del self._idle[channel]
+        self._kept -= self._streams.pop(channel).size

@@ -108,7 +108,9 @@ class Peer:
         """Take frames for the client; close the connection if it does not read fast enough."""
         if self._finished:
             return
-        if self._sink.backlog + packet.size > self._shared.max_backlog:
+        waiting = self._sink.backlog
+        # Who has taken everything is not slow, however large the next packet is.
+        if waiting and waiting + packet.size > self._shared.max_backlog:
             self._too_slow()
             return
         self._sink.write(packet)

@@ -7,7 +7,7 @@ import itertools
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import BaseRoute, WebSocketRoute
@@ -18,6 +18,7 @@ from tanstack_realtime.server import Publication, ServerContext, connection_with
 from ._frames import SEPARATOR, CloseCode
 from ._hub import Hub, HubStatistics
 from ._local import LocalTransport
+from ._packet import BATCH_BYTES
 from ._peer import Peer, PeerFactory
 from ._presence import FLUSH, Rooms
 from ._registry import Registry
@@ -42,6 +43,9 @@ _WAY_OUT: Final = (
 
 _CLOSE_GRACE: Final = 5.0
 """Seconds that a client has to take what is left and the close frame."""
+
+_FRAMES_IN_A_ROW: Final = 64
+"""So many frames of one message are handled before other connections have their turn."""
 
 
 class NodeServer:
@@ -97,6 +101,8 @@ class NodeServer:
         self._claimed: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._in_a_row = 0
+        """Characters that the server published since it let the readers have their turn."""
 
     def routes(self) -> Sequence[BaseRoute]:
         """Return the WebSocket endpoint ``/ws``."""
@@ -130,6 +136,11 @@ class NodeServer:
             )
         self._bind()
         self._hub.publish(channel.raw, publication.text, publication.user_id, self._loop.time(), data=publication.data)
+        self._in_a_row += len(publication.text)
+        if self._in_a_row >= BATCH_BYTES:
+            # Who publishes in a loop without a pause must not make every reader look slow.
+            self._in_a_row = 0
+            await asyncio.sleep(0)
 
     async def revoke(self, user_id: str, channel: Channel | None, /) -> None:
         """End a user's access to a channel now, or with None to everything: the user's connections are closed.
@@ -154,8 +165,9 @@ class NodeServer:
         return LocalTransport(self, user_id=user_id, capabilities=self._capabilities)
 
     async def startup(self) -> None:
-        """Say that this process and loop serve the clients."""
+        """Say that this process and loop serve the clients. After `aclose` it begins anew."""
         self._bind()
+        self._closed = False
 
     async def aclose(self) -> None:
         """Send every client away with 1012 and wait until they are gone, at most the close grace. Idempotent."""
@@ -217,6 +229,10 @@ class NodeServer:
     def _bind(self) -> None:
         loop = asyncio.get_running_loop()
         if self._loop is None or self._loop.is_closed():
+            if self._loop is not None:
+                # What the former loop was to deliver in its next turn.
+                self._hub.flush()
+                self._rooms.flush()
             self._loop = loop
         elif self._loop is not loop:
             raise ConfigurationError(
@@ -298,5 +314,19 @@ async def _read(peer: Peer, receive: Receive) -> int:
         if text is None:
             # Bytes are not part of the protocol; as a frame they are answered like anything that is not JSON.
             text = (event.get("bytes") or b"").decode(errors="replace")
-        for frame in text.split(SEPARATOR):
+        for number, frame in enumerate(_frames(text), start=1):
+            await peer.room()
+            if number % _FRAMES_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+            if peer.session.closing is not None:
+                break
             peer.feed(frame)
+
+
+def _frames(text: str) -> Iterator[str]:
+    """Take a message apart frame by frame: a long one of nothing but separators costs only as much as is read of it."""
+    start = 0
+    while (end := text.find(SEPARATOR, start)) >= 0:
+        yield text[start:end]
+        start = end + len(SEPARATOR)
+    yield text[start:]

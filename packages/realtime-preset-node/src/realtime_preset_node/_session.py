@@ -426,16 +426,18 @@ class Session:
                         return AdmitPresence(user_id, frame.channel.removeprefix(_PRESENCE))
                     return AdmitSubscribe(user_id, frame.channel)
             case PresenceJoin() | PresenceObserve():
-                too_large = isinstance(frame, PresenceJoin) and self._is_too_large(frame)
-                if not too_large and not self._is_full(frame.id, _PRESENCE + frame.channel):
+                usable = isinstance(frame, PresenceObserve) or self._state_text(frame) is not None
+                if usable and not self._is_full(frame.id, _PRESENCE + frame.channel):
                     self._running = frame
                     return AdmitPresence(user_id, frame.channel)
             case PresenceUpdate():
-                if not self._is_too_large(frame):
-                    if self._rooms.update(self._outbox, frame.channel, encode_json(frame.state)):
-                        self._send(ok_frame(frame.id))
-                    else:
-                        self._refuse(frame.id, "not_joined", "this connection is no member here; join first")
+                text = self._state_text(frame)
+                if text is None:
+                    return None
+                if self._rooms.update(self._outbox, frame.channel, text):
+                    self._send(ok_frame(frame.id))
+                else:
+                    self._refuse(frame.id, "not_joined", "this connection is no member here; join first")
             case PresenceLeave():
                 self._rooms.leave(self._outbox, frame.channel)
                 self._send(ok_frame(frame.id))
@@ -545,12 +547,18 @@ class Session:
         self._grant(_PRESENCE + channel, permissions, now)
         self._send(presence_frame(request.id, channel, members))
 
-    def _is_too_large(self, frame: PresenceJoin | PresenceUpdate) -> bool:
+    def _state_text(self, frame: PresenceJoin | PresenceUpdate) -> str | None:
+        """Return a state as JSON; None where it cannot be one, which is answered."""
         limit = self._settings.max_presence_bytes
-        if len(encode_json(frame.state).encode()) <= limit:
-            return False
-        self._refuse(frame.id, "too_large", f"a presence state has at most {limit} bytes")
-        return True
+        try:
+            text = encode_json(frame.state)
+        except ValueError:
+            self._refuse(frame.id, "bad_data", "not JSON")
+            return None
+        if len(text.encode()) > limit:
+            self._refuse(frame.id, "too_large", f"a presence state has at most {limit} bytes")
+            return None
+        return text
 
     def _stall(self, stalled: bool) -> None:
         self._stalled = stalled

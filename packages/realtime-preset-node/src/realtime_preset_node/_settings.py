@@ -14,12 +14,15 @@ class HistoryLimits:
     Attributes:
         messages: per channel.
         size: bytes per channel.
+        total_size: bytes over all channels. Where they are used up, channels without a subscriber are dropped first,
+            and then less is kept of the one that gets a message.
         age: seconds that a message is kept, and a channel after its last subscriber left.
         idle_channels: channels without a subscriber; the one that is longest without is dropped first.
     """
 
     messages: int = 256
     size: int = 262_144
+    total_size: int = 268_435_456
     age: float = 300.0
     idle_channels: int = 10_000
 

@@ -134,15 +134,19 @@ class Realtime:
             limiter=PublishLimiter(rate=publish_rate, burst=publish_burst),
         )
         self._router = Router([*common, *self._server.routes()], lifespan=self._lifespan)
+        self._closed = False
         _instances.add(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, WebSocket or lifespan."""
-        if scope["type"] != "lifespan":
+        if scope["type"] != "lifespan" and not self._closed:
             await self._server.startup()
         await self._router(scope, receive, send)
 
     async def __aenter__(self) -> Self:
+        """Serve from now on; after `aclose` too, as when tests enter one application's lifespan several times."""
+        self._closed = False
+        _instances.add(self)
         await self._server.startup()
         return self
 
@@ -151,6 +155,7 @@ class Realtime:
 
     async def aclose(self) -> None:
         """Tell every client to come back later, and release everything. Idempotent."""
+        self._closed = True
         _instances.discard(self)
         await self._server.aclose()
 
