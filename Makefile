@@ -88,7 +88,7 @@ websockets-newest: setup  ## the node preset on the newest websockets, which the
 reactpy1: setup  ## the hooks on ReactPy 1.x; the lock has the pre-release of 2
 	$(UV) run --locked --no-sync --quiet --with 'reactpy>=1.1,<2' python scripts/check_version.py 'reactpy<2'
 	@for package in tanstack-db tanstack-realtime; do $(UV) run --locked --no-sync --quiet --with 'reactpy>=1.1,<2' \
-		python -m pytest -q packages/$$package/tests/test_hooks.py -k React; done
+		python -m pytest -q packages/$$package/tests/test_hook*.py -k React; done
 
 release: setup  ## release one package: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]
 	@test -n "$(PKG)" -a -n "$(VERSION)" || { echo 'usage: make release PKG=tanstack-db VERSION=0.2.0 [DRY_RUN=1]'; exit 2; }

@@ -36,14 +36,24 @@ class _Shown(Generic[Out]):
     def __init__(self, live: LiveQuery[Out]) -> None:
         self.live = live
         self.deps: tuple[object, ...] | None = None
+        self._last: tuple[()] | tuple[Out] = ()
 
     def get(self) -> Out:
-        return self.live.get()
+        # After the end of the session reading would start the query again.
+        if not self._last or not self.live.client.is_closed:
+            self._last = (self.live.get(),)
+        return self._last[0]
 
     def subscribe(self, callback: Callable[[], object], /) -> Callable[[], None]:
         client = self.live.client
+        if client.is_closed:
+            return _nothing
         # A session's client may close before its components are gone: they have nothing more to show.
         return self.live.subscribe(lambda: client.is_closed or callback())
+
+
+def _nothing() -> None:
+    """End what never began."""
 
 
 class DbHooks:
@@ -130,5 +140,8 @@ def _keep(shown: _Shown[Any] | None, query: Any, client: DbClient) -> _Shown[Any
         return shown if shown is not None and shown.live is query else _Shown(query)
     with client.activate():
         live: LiveQuery[Any] = live_query(query, client=client)
-    is_same = shown is not None and shown.live.client is client and shown.live.ir == live.ir
-    return shown if shown is not None and is_same else _Shown(live)
+    if shown is not None and shown.live.client is client and shown.live.ir == live.ir:
+        return shown
+    if client.is_closed:
+        raise UsageError("use_live_query: the session's client was closed, so that no query can begin any more")
+    return _Shown(live)

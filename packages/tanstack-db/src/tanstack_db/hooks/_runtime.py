@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from .._errors import UsageError
+
 if TYPE_CHECKING:
     from .._client import DbClient
 
@@ -48,8 +50,18 @@ class Runtime(Protocol):
 
 
 def on_loop(callback: Callable[[], object]) -> Callable[[], None]:
-    """Return a function that calls `callback` on the loop that runs now: at once on its own thread, else soon."""
-    loop = asyncio.get_running_loop()
+    """Return a function that calls `callback` on the loop that runs now: at once on its own thread, else soon.
+
+    Raises:
+        UsageError: none runs.
+    """
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "hooks were called in a thread without an event loop; components must render on the loop that owns the "
+            "session's client"
+        ) from None
 
     def call() -> None:
         try:

@@ -19,13 +19,20 @@ class _Session:
 
     def __init__(self, client: DbClient) -> None:
         self.client = client
+        self._is_mounted = False
 
     def mount(self) -> Cleanup:
-        return self._close
+        self._is_mounted = True
+        return self._unmount
 
-    def _close(self) -> None:
+    def _unmount(self) -> None:
+        self._is_mounted = False
         # The process outlives the session: its own client cancels and awaits this where it ends first.
-        default_client().start(self.client.close(), "close the client of a session")
+        default_client().start(self._close(), "close the client of a session")
+
+    async def _close(self) -> None:
+        if not self._is_mounted:  # it may have been mounted again at once
+            await self.client.close()
 
 
 def use_session(runtime: Runtime, factory: Callable[[], DbClient], provider: str) -> DbClient:

@@ -28,17 +28,26 @@ class _Connection:
         self.client = client
         self._auto_connect = auto_connect
         self._lifecycle = lifecycle
+        self._is_mounted = False
 
     def mount(self) -> Cleanup:
-        if self._lifecycle is not None:
-            self.client.lifecycle.follow(self._lifecycle())
+        self._is_mounted = True
+        stop = None if self._lifecycle is None else self.client.lifecycle.follow(self._lifecycle())
         if self._auto_connect:
             self.client.connect()
-        return self._close
 
-    def _close(self) -> None:
-        # The process outlives the session: its own client cancels and awaits this where it ends first.
-        default_client().start(self.client.close(), "close the realtime client of a session")
+        def unmount() -> None:
+            self._is_mounted = False
+            if stop is not None:
+                stop()
+            # The process outlives the session: its own client cancels and awaits this where it ends first.
+            default_client().start(self._close(), "close the realtime client of a session")
+
+        return unmount
+
+    async def _close(self) -> None:
+        if not self._is_mounted:  # it may have been mounted again at once
+            await self.client.close()
 
 
 def use_realtime_session(
