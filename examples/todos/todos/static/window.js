@@ -41,13 +41,15 @@ window.addEventListener("DOMContentLoaded", () => {
   // The server has its copy by now.
   document.addEventListener("submit", ({ target }) => target.matches(".new") && target.reset());
 
-  const focus = (node) => node.matches?.("[data-focus]") ? node : node.querySelector?.("[data-focus]");
+  // What had the focus is gone, and what took its place wants it.
+  const find = (node) => (node.matches?.("[data-focus]") ? node : node.querySelector?.("[data-focus]"));
   new MutationObserver((records) => {
     for (const { addedNodes } of records)
       for (const node of addedNodes) {
-        const field = focus(node);
-        field?.focus();
-        field?.select?.();
+        const wanting = find(node);
+        if (!wanting || document.activeElement !== document.body) continue;
+        wanting.focus();
+        wanting.select?.();
       }
   }).observe(document.body, { childList: true, subtree: true });
 });
