@@ -10,6 +10,7 @@ BIN := .venv/bin
 JOBS ?= auto
 EXAMPLES ?= 5000
 ARGS ?=
+EXAMPLE ?= todos
 N ?= 2000
 
 # Folders without Python files are left out: the type checkers refuse them.
@@ -27,8 +28,8 @@ $(CURDIR)/.bootstrap/bin/uv:
 setup: $(UV)  ## install everything into .venv, as the lock says
 	$(UV) sync --locked --quiet
 
-demo: setup  ## a server and two clients in one terminal; without a terminal the same as a story
-	cd examples/todos && ../../$(BIN)/python -m todos $(ARGS)
+demo: setup  ## an example; todos, or EXAMPLE=chat, ai-stream, cursors: web pages, ARGS is the port
+	cd examples/$(EXAMPLE) && ../../$(BIN)/python -m $(subst -,_,$(EXAMPLE)) $(ARGS)
 
 test: setup  ## all tests, and every code block of the documentation (ARGS="-k word", JOBS=1)
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
