@@ -13,6 +13,7 @@ from tanstack_realtime import (
     ConnectionLostError,
     LinkSink,
     Position,
+    PresenceSink,
     PublishError,
     RealtimeError,
     SubscribeAck,
@@ -21,6 +22,7 @@ from tanstack_realtime._json import encode_json
 
 from ._codes import REVOKED, disconnect_is_final, refusal
 from ._names import DATA_PREFIX
+from ._presence import Room
 from ._sdk import (
     ErrorEvent,
     ReplyError,
@@ -77,6 +79,7 @@ class CentrifugoLink:
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._over: CloseReason | None = None
         self._channels: dict[str, DataSubscription] = {}
+        self._rooms: dict[str, Room] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client = new_client(
             url, self, token=token, get_token=self._token, name=name, headers=headers, use_proxy=use_proxy
@@ -135,6 +138,54 @@ class CentrifugoLink:
                 reason=f"{size} bytes are more than {self._max_message_bytes}",
             )
         await self._request("publish", channel, self._client.publish(DATA_PREFIX + channel, data))
+
+    # -- presence ------------------------------------------------------------------------------------------------------
+
+    async def observe_presence(self, channel: str, sink: PresenceSink, /) -> None:
+        """Hear who the members are."""
+        await self._enter(channel, None, sink)
+
+    async def join_presence(self, channel: str, state: Mapping[str, Any], sink: PresenceSink, /) -> None:
+        """Be a member, or change the own state."""
+        await self._enter(channel, state, sink)
+
+    async def update_presence(self, channel: str, state: Mapping[str, Any], clock: int, /) -> None:
+        """Say the own state to everybody."""
+        room = self._rooms.get(channel)
+        if room is None:
+            raise PublishError(f"not in {channel!r}", channel=channel, code="not_joined", reason="join first")
+        await room.update(state, clock)
+
+    async def leave_presence(self, channel: str, /) -> None:
+        """Be a member no longer, and go on observing."""
+        room = self._rooms.get(channel)
+        if room is not None and room.joined:
+            await self._enter(channel, None, room.sink)
+
+    async def unobserve_presence(self, channel: str, /) -> None:
+        """Hear nothing more, and be a member no longer."""
+        room = self._rooms.pop(channel, None)
+        if room is not None and self._over is None:
+            await room.stop()
+
+    async def _enter(self, channel: str, state: Mapping[str, Any] | None, sink: PresenceSink) -> None:
+        self._require_connection()
+        former = self._rooms.pop(channel, None)
+        if former is not None:
+            await former.stop()
+        room = Room(self._client, channel, sink, request=self._request, spawn=self._spawn, ended=self._forget_room)
+        self._rooms[channel] = room
+        try:
+            await room.enter(state)
+        except BaseException:
+            self._forget_room(room)
+            raise
+
+    def _forget_room(self, room: Room) -> None:
+        if self._rooms.get(room.channel) is room:
+            del self._rooms[room.channel]
+
+    # -- all of it -----------------------------------------------------------------------------------------------------
 
     async def ping(self) -> None:
         """A round trip: Centrifugo answers a call of a method that it does not have."""
@@ -200,6 +251,8 @@ class CentrifugoLink:
         error = ConnectionLostError(f"the connection is gone: {reason.reason}", reason=reason.reason)
         for subscription in self._channels.values():
             subscription.lost(error)
+        for room in self._rooms.values():
+            room.lost(error)
         return True
 
     def _refused(self, reason: CloseReason) -> RealtimeError:

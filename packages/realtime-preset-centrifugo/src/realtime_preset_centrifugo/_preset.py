@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Final
 from tanstack_realtime import Capabilities, PresenceCapabilities, RealtimeTransport, read_environment
 
 from ._config import GHOST_TIMEOUT, HISTORY_SIZE, MAX_MESSAGE_BYTES
-from ._settings import SERVER_ENV, ServerSettings
+from ._settings import MAX_STATE_BYTES, RECONCILE_INTERVAL, RECONCILE_SPREAD, SERVER_ENV, ServerSettings
 
 if TYPE_CHECKING:
     from tanstack_realtime import ClientContext, EnvVar
     from tanstack_realtime.server import ServerContext, ServerPreset
 
 __all__ = ["CentrifugoPreset", "preset"]
-
-_MAX_STATE_BYTES: Final = 2048
-_RECONCILE_WITHIN: Final = 36.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ class CentrifugoPreset:
             publish_over_link=False,
             native_presence=False,
             presence=PresenceCapabilities(
-                ghost_timeout=GHOST_TIMEOUT + _RECONCILE_WITHIN, max_state_bytes=_MAX_STATE_BYTES
+                ghost_timeout=GHOST_TIMEOUT + RECONCILE_INTERVAL + RECONCILE_SPREAD, max_state_bytes=MAX_STATE_BYTES
             ),
             max_message_bytes=MAX_MESSAGE_BYTES,
             revocation_delay=15.0,

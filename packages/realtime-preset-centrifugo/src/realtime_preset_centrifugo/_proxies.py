@@ -23,14 +23,12 @@ from tanstack_realtime._json import decode_json, encode_json
 from ._codes import proxy_error
 from ._config import PROXY_HEADER, PUBLISH_ROUTE, SUBSCRIBE_ROUTE
 from ._names import DATA_PREFIX, PRESENCE_PREFIX, user_of
+from ._settings import MAX_STATE_BYTES
 
 if TYPE_CHECKING:
     from tanstack_realtime.server import Operation, Permissions, ServerContext
 
-__all__ = ["MAX_STATE_BYTES", "Proxies"]
-
-MAX_STATE_BYTES: Final = 2048
-"""Largest state of a member, as UTF-8 JSON. Centrifugo carries it in every join and every list of members."""
+__all__ = ["Proxies"]
 
 _ENVELOPE_BYTES: Final = 4096
 """What Centrifugo's question may have around the payload."""

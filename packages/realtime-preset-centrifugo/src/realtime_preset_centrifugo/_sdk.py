@@ -7,7 +7,7 @@ of them is done in one step of the loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 import centrifuge  # type: ignore[import-untyped]
@@ -126,11 +126,11 @@ class SdkClient(Protocol):
 
     async def disconnect(self) -> None: ...
 
-    async def publish(self, channel: str, data: Any) -> Any: ...
+    def publish(self, channel: str, data: Any) -> Coroutine[Any, Any, Any]: ...
 
-    async def presence(self, channel: str) -> MembersResult: ...
+    def presence(self, channel: str) -> Coroutine[Any, Any, MembersResult]: ...
 
-    async def rpc(self, method: str, data: Any) -> Any: ...
+    def rpc(self, method: str, data: Any) -> Coroutine[Any, Any, Any]: ...
 
 
 def new_client(

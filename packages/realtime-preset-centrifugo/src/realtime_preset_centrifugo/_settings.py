@@ -9,7 +9,24 @@ from urllib.parse import urlsplit
 
 from tanstack_realtime import ConfigurationError, EnvVar
 
-__all__ = ["SERVER_ENV", "SOCKET_PATH", "ServerSettings", "socket_url"]
+__all__ = [
+    "MAX_STATE_BYTES",
+    "RECONCILE_INTERVAL",
+    "RECONCILE_SPREAD",
+    "SERVER_ENV",
+    "SOCKET_PATH",
+    "ServerSettings",
+    "socket_url",
+]
+
+MAX_STATE_BYTES: Final = 2048
+"""Largest state of a member, as UTF-8 JSON. Centrifugo carries it in every join and every list of members."""
+
+RECONCILE_INTERVAL: Final = 30.0
+"""Seconds after which a link asks for the members of a room again."""
+
+RECONCILE_SPREAD: Final = 6.0
+"""And up to so many more, at random, so that those in a room do not all ask at once."""
 
 SOCKET_PATH: Final = "/connection/websocket"
 """Where Centrifugo takes WebSockets unless it is told otherwise."""
