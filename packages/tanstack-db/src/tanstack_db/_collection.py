@@ -114,8 +114,9 @@ class Collection(CollectionCore[T, K], LiveSource["Rows[T]"], Generic[T, K]):
         """Return the visible rows with their keys, in the order of `to_list`."""
         here = self._here()
         items = list(here._rows_now.items())
-        if (compare := here._config.compare) is not None:
-            items.sort(key=cmp_to_key(lambda a, b: compare(a[1], b[1])))
+        if here._config.compare is not None:
+            place = cmp_to_key(here._config.compare)
+            items.sort(key=lambda item: place(item[1]))
         return items
 
     def to_list(self) -> list[T]:

@@ -18,6 +18,7 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from . import rows as _rows
+from ._delta import same
 from ._errors import SchemaError
 
 __all__ = ["Layer", "Overlay"]
@@ -188,7 +189,7 @@ class Overlay(Generic[T, K]):
             row, synced = stack[-1].row, self._shadow.get(key)
             # An optimistic row equal to the synced one is the synced one: nothing changed for whoever compares by
             # identity.
-            self._show(key, synced if synced is not None and synced == row else row)
+            self._show(key, synced if synced is not None and same(synced, row) else row)
             return
         del self._layers[key]
         self._show(key, self._shadow.pop(key, None))

@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 from ._client import CollectionOptions, DbClient
 from ._collection import Collection
 from ._config import CollectionConfig, DeleteHandler, Handler
+from ._delta import same
 from ._direct import DirectWrites
 from ._errors import CollectionStateError, DuplicateKeyError, SourceError, UsageError
 from ._fetching import Fetcher, Flight, Timing, back_off
@@ -132,7 +133,7 @@ class QueryCollection(DirectWrites[T, K], Generic[T, K]):
                 )
             rows[key] = row
         gone = [key for key in self._overlay.synced_keys() if key not in rows and key not in flight.written]
-        changed = [row for key, row in rows.items() if key not in flight.written and self._synced(key) != row]
+        changed = [row for key, row in rows.items() if key not in flight.written and not same(self._synced(key), row)]
         with self.client.batch():
             self._write_synced(changed, gone)
             for land in flight.landing:

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from typing_extensions import TypeVar
 
 from ._changes import ResultKeys, told
-from ._delta import Delta, Deltas, DeltaSink
+from ._delta import Delta, Deltas, DeltaSink, same
 from ._errors import CollectionStateError, DbError, SourceError
 from ._explain import Operator, operator_of
 from ._meter import Meter
@@ -370,10 +370,10 @@ class LiveResult(Relation):
         else:
             self._keys = ResultKeys() if self._plan.has_outer_rows else None
             deltas = _difference(self._rows, rows)
-        changed, same = _parted(deltas)
+        changed, equal = _parted(deltas)
         # Where a row was is not known, so it comes as one that may have moved; but not if all are as they were.
         places = [place for place in self._positions(shown).values() if place is not None]
-        self._show(changed, () if shown and places == sorted(places) else same, before={})
+        self._show(changed, () if shown and places == sorted(places) else equal, before={})
 
     def _attach(self, pipeline: Pipeline) -> None:
         for index in range(len(self._relations)):
@@ -554,8 +554,8 @@ class LiveResult(Relation):
         if self._keys is not None:
             before = {self._keys.published(key): index for key, index in before.items()}
             moved = [(self._keys.published(key), row, row) for key, row, _ in moved]
-            deltas, same = _parted(self._keys.translate(deltas))
-            moved += same
+            deltas, equal = _parted(self._keys.translate(deltas))
+            moved += equal
         self._show(deltas, moved, before)
 
     def _show(self, changed: Deltas, moved: Deltas, before: Mapping[Any, int | None]) -> None:
@@ -636,19 +636,17 @@ def _netted(first: Deltas, second: Deltas, *, with_moves: bool = False) -> list[
     for key, old, new in second:
         net[key] = (net[key][0] if key in net else old, new)
     return [
-        (key, old, new)
-        for key, (old, new) in net.items()
-        if (with_moves and old is not None) or not (old is new or old == new)
+        (key, old, new) for key, (old, new) in net.items() if (with_moves and old is not None) or not same(old, new)
     ]
 
 
 def _parted(deltas: Deltas) -> tuple[list[Delta], list[Delta]]:
     """Part what changed from updates between equal rows."""
     changed: list[Delta] = []
-    same: list[Delta] = []
+    equal: list[Delta] = []
     for delta in deltas:
-        (same if delta[1] is delta[2] or delta[1] == delta[2] else changed).append(delta)
-    return changed, same
+        (equal if same(delta[1], delta[2]) else changed).append(delta)
+    return changed, equal
 
 
 def _added(registry: dict[object, F], item: F) -> Callable[[], None]:

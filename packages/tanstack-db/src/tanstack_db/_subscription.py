@@ -9,7 +9,7 @@ from typing import Generic, Literal, TypeAlias
 
 from typing_extensions import TypeVar
 
-from ._delta import Delta, Deltas, DeltaSink
+from ._delta import DATA_ERRORS, Delta, Deltas, DeltaSink
 from ._errors import UsageError
 from ._overlay import Overlay
 
@@ -113,9 +113,13 @@ class Feeds(Generic[T, K]):
         deltas: list[Delta] = []
         for key, old in before.items():
             new = rows.get(key)
-            if old is new or (old is not None and new is not None and old == new):
-                continue
-            deltas.append((key, old, new))
+            # `same`, without the cost of a call: this is where every change passes.
+            try:
+                is_change = old is not new and (old is None or new is None or old != new)
+            except DATA_ERRORS:
+                is_change = True
+            if is_change:
+                deltas.append((key, old, new))
         return deltas
 
 

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
 from typing_extensions import TypeVar
 
 from . import rows as _rows
+from ._delta import same
 from ._errors import DuplicateKeyError, SchemaError, SyncContractError
 from ._relation import LoadSubset
 
@@ -134,7 +135,7 @@ class SyncContext(Generic[T, K]):
             self._require_row(row)
         key = self.collection._key(row)
         there = writes[key] if key in writes else None if self._is_truncating else self._synced(key)
-        if there is not None and there != row:
+        if there is not None and not same(there, row):
             raise DuplicateKeyError(
                 f"the source of collection {self.collection.id!r} inserts {key!r}, which is there with other values; "
                 "use update() for a row that may be known",

@@ -17,7 +17,8 @@ the page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from nicegui import Client as Page
@@ -28,6 +29,7 @@ from ._client import DbClient
 from ._keyed import KeyedList
 from ._live import LiveQuery, live_query
 from ._sessions import session_client
+from ._subscription import require_callback
 
 if TYPE_CHECKING:
     from nicegui.element import Element
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from ._transaction import Persist, Tx
     from .query import QueryBuilder
 
-__all__ = ["LivePage"]
+__all__ = ["LivePage", "Place"]
 
 C = TypeVar("C")
 Out = TypeVar("Out")
@@ -93,13 +95,16 @@ class LivePage:
 
         Raises:
             QueryError: the query cannot be built.
+            UsageError: `show` is a coroutine function.
         """
-        live, slot = self._live(query), ui.context.slot
+        require_callback(show, "LivePage.follow")
+        live, place = self._live(query), self.here()
 
         def changed() -> None:
-            if not self.is_gone(slot.parent):
-                with slot:
-                    show(live.get())
+            if place.is_gone:
+                live.close()
+            else:
+                place.call(show, live.get())
 
         live.subscribe(changed)
         changed()
@@ -117,6 +122,7 @@ class LivePage:
         """
 
         def decorate(build: Callable[[Out], object]) -> LiveQuery[Out]:
+            require_callback(build, "LivePage.show")
             place = ui.element("div").classes("contents")
 
             def rebuild(result: Out) -> None:
@@ -132,11 +138,16 @@ class LivePage:
         """Decorate a function that builds the elements of one row. A change touches only the elements of its row."""
 
         def decorate(build: Callable[[T], object]) -> LiveQuery[Rows[T]]:
+            require_callback(build, "LivePage.list")
             live = self._live(query)
             items = _Items(ui.element("div").classes("contents"), build)
+            with items.place:
+                place = self.here()
 
             def changed(changes: Sequence[Change[T, Any]]) -> None:
-                if not self.is_gone(items.place):
+                if place.is_gone:
+                    live.close()
+                else:
                     items.apply(changes)
 
             live.subscribe_changes(changed, include_initial_state=True)
@@ -148,9 +159,42 @@ class LivePage:
         with self.client.activate():
             return live_query(query, client=self.client)
 
-    def is_gone(self, element: Element) -> bool:
-        """Whether there is nobody any more to show an element to: it was deleted, or the page was closed."""
-        return self._page.is_deleted or element.is_deleted or self.client.is_closed
+    def here(self) -> Place:
+        """Return where elements are being built now, to build more there later."""
+        return Place(self._page, self.client)
+
+
+class Place:
+    """Where elements of a page are built, for as long as it is there.
+
+    Args:
+        page: NiceGUI's client.
+        client: the session's client.
+    """
+
+    def __init__(self, page: Page, client: DbClient) -> None:
+        self._page = page
+        self._client = client
+        self._slot = ui.context.slot
+        self._element = self._slot.parent  # the slot itself would forget it
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there is nobody any more to show anything to: it was deleted, or the page was closed."""
+        return self._page.is_deleted or self._element.is_deleted or self._client.is_closed
+
+    def call(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function here, unless this is gone. A coroutine function's work ends with the session."""
+        if self.is_gone:
+            return
+        with self._slot:
+            result = function(*arguments)
+        if isawaitable(result):
+            self._client.start(self._await(result), "do what a handler of a page began")
+
+    async def _await(self, result: Awaitable[object]) -> None:
+        with self._slot:
+            await result
 
 
 class _Items:

@@ -24,6 +24,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import typing_extensions
 
+from ._delta import same
 from ._errors import SchemaError, did_you_mean
 
 __all__ = [
@@ -104,7 +105,7 @@ def replace(row: T, values: Mapping[str, Any]) -> T:
 def changes(old: object, new: object) -> dict[str, Any]:
     """Return the columns of `new` that differ from `old`, and None for those that `new` no longer has."""
     before, after = fields(old), fields(new)
-    changed = {name: value for name, value in after.items() if name not in before or before[name] != value}
+    changed = {name: value for name, value in after.items() if name not in before or not same(before[name], value)}
     changed.update({name: None for name in before if name not in after})
     return changed
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from .._delta import Delta, Deltas
+from .._delta import Delta, Deltas, same
 from ..query._ir import AggregateCall
 from ._accumulators import Accumulator, accumulator
 from ._values import hashable
@@ -103,7 +103,7 @@ class Group:
             if reader is None:
                 continue
             before, after = reader(old), reader(new)
-            if before is after or (before == after and type(before) is type(after)):
+            if before is after or (type(before) is type(after) and same(before, after)):
                 continue
             bucket = touched[name] = self._bucket(name, now)
             if before is not None:
@@ -159,7 +159,7 @@ class Group:
                 continue
             bucket.seen = seen
             old, bucket.out = bucket.out, self._build(bucket.values, seen)
-            if old is None or old != bucket.out:
+            if old is None or not same(old, bucket.out):
                 found.append((bucket.key, old, bucket.out))
         return found
 
@@ -172,4 +172,4 @@ def _name(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _same(values: tuple[Any, ...], others: tuple[Any, ...]) -> bool:
     """Equal, and of the same types: a sum that turns from 1 to 1.0 is another row."""
-    return values == others and all(type(one) is type(other) for one, other in zip(values, others, strict=True))
+    return same(values, others) and all(type(one) is type(other) for one, other in zip(values, others, strict=True))

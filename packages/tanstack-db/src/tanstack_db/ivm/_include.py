@@ -11,11 +11,10 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Any
 
-from .._delta import Delta, Deltas
+from .._delta import Delta, Deltas, same
 from .._snapshot import Rows
 from ._buckets import Buckets
 from ._order import Order
-from ._values import same
 
 __all__ = ["Include"]
 
@@ -126,7 +125,7 @@ class Include:
             return False
         chunks = order.chunks()
         children = Rows[Any](lambda: [made for _, made in chain.from_iterable(chunks)])
-        if _may_be_equal(shown) and self._lists.get(name, _NOTHING) == children:
+        if _may_be_equal(shown) and same(self._lists.get(name, _NOTHING), children):
             return False  # what is shown of the children is what it was
         if any(chunks):
             self._lists[name] = children

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .._delta import Delta, Deltas
+from .._delta import Delta, Deltas, same
 from ._buckets import Buckets, Pair
-from ._values import hashable, same
+from ._values import hashable
 
 if TYPE_CHECKING:
     from ..query._ir import JoinKind

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from .._delta import Deltas
+from .._delta import Deltas, same
 from ._order_hub import Member, OrderHub
 from ._order_index import OrderIndex, Steps
 from ._sorted import Entry, SortedRows, SortKey
@@ -148,7 +148,7 @@ class Order:
                 # Objects of an application may have an order that contradicts itself; then neighbours mean nothing.
                 self._rebuild(before)
         shown = self._shown
-        return [(key, old, new) for key, old in before.items() if (new := shown.get(key)) is not old and new != old]
+        return [(key, old, new) for key, old in before.items() if not same(old, new := shown.get(key))]
 
     def _is_behind(self, steps: Steps) -> bool:
         """Whether nothing of this is to be shown: the window is full, and all of it lies behind."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._delta import Delta, Deltas
+from .._delta import Delta, Deltas, same
 from .._errors import QueryError
-from ._values import same
 
 __all__ = ["Project", "row_maker"]
 

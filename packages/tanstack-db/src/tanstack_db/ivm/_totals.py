@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from .._delta import Deltas
-from ._values import same
+from .._delta import Deltas, same
 
 __all__ = ["Totals", "TotalsRow"]
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
+from .._delta import DATA_ERRORS
 from .._errors import SchemaError
 from ..rows import fields
 
 __all__ = [
-    "DATA_ERRORS",
     "NAN",
     "Truth",
     "and_",
@@ -35,14 +35,10 @@ __all__ = [
     "not_",
     "or_",
     "read",
-    "same",
     "truth",
 ]
 
 Truth: TypeAlias = bool | None
-
-DATA_ERRORS: Final = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
-"""What Python raises for values that do not fit an operator. Everything else is a fault of a program and propagates."""
 
 NAN: Final = float("nan")
 """The one NaN that `hashable` gives, so that a dict finds it by identity."""
@@ -56,14 +52,6 @@ def eq(a: Any, b: Any) -> Truth:
         return bool(a == b) or bool(a != a and b != b)
     except DATA_ERRORS:
         return None
-
-
-def same(a: Any, b: Any) -> bool:
-    """Return whether two rows are equal; not where that cannot be said."""
-    try:
-        return a is b or bool(a == b)
-    except DATA_ERRORS:
-        return False
 
 
 def ne(a: Any, b: Any) -> Truth:

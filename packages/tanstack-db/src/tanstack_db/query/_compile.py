@@ -19,9 +19,9 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
+from .._delta import DATA_ERRORS
 from .._errors import QueryError
 from ..ivm._sortkey import NULL_LAST, NUMBER, TEXT, key_slots, slots, slots_desc
-from ..ivm._values import DATA_ERRORS
 from ._emit import Accessor, Emitter, TotalEmitter
 from ._ir import Collation, ExprIR, Nulls, OrderIR, RowFunction
 

@@ -339,7 +339,7 @@ def _members(expr: ExprIR) -> tuple[Any, ...]:
 
 
 def _is_nan(value: Any) -> bool:
-    return isinstance(value, float | Decimal) and value != value
+    return value.is_nan() if isinstance(value, Decimal) else isinstance(value, float) and value != value
 
 
 def _flat(op: str, args: Sequence[ExprIR]) -> list[ExprIR]:
