@@ -43,6 +43,7 @@ async def windows(request: pytest.FixtureRequest) -> AsyncGenerator[Windows]:
         finally:
             for window in windows.opened:
                 # What it showed last is what one wants to see of a test that failed.
-                await window.screenshot("end")
+                if not window.page.is_closed():
+                    await window.screenshot("end")
             await browser.close()
     windows.check()
