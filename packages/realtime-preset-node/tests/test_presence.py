@@ -25,7 +25,7 @@ from tanstack_realtime import (
     create_presence_channel,
     create_realtime_client,
 )
-from tanstack_realtime.server import Permissions, Realtime, bearer_token
+from tanstack_realtime.server import Permissions, Realtime, ServerObserver, bearer_token
 
 
 @dataclass(frozen=True)
@@ -220,6 +220,48 @@ async def test_two_windows_are_two_members_of_one_user(site: Site) -> None:  # R
         client.presence(D1, initial=Cursor("Bob"))
     await turn()
     assert {user: len(members) for user, members in mine.by_user().items()} == {"bob": 2}
+
+
+async def test_the_server_is_told_who_joins_and_leaves() -> None:  # V8, R4
+    class Ear(ServerObserver):
+        def __init__(self) -> None:
+            self.heard: list[tuple[str, str, str]] = []
+
+        def presence_joined(self, connection_id: str, user_id: str, channel: str) -> None:
+            self.heard.append(("joined", user_id, channel))
+            raise RuntimeError("hook broke")
+
+        def presence_left(self, connection_id: str, user_id: str, channel: str) -> None:
+            self.heard.append(("left", user_id, channel))
+
+    ear = Ear()
+    realtime = Realtime(
+        authorize=lambda user_id, channel: Permissions(presence=True),
+        get_user=bearer_token,
+        observer=ear,
+        preset="node",
+        on_error=lambda error: None,
+    )
+    clients: list[RealtimeClient] = []
+    for user in ("ada", "bob"):
+        clients.append(create_realtime_client(transport=realtime.local_transport(user_id=user), db=DbClient()))
+        clients[-1].connect()
+    ada, bob = clients
+    mine = ada.presence(D1, initial=Cursor("Ada"))
+    bob.presence(D1)  # looks, and is no member
+    await mine.live()
+    mine.update(x=1)
+    await turn()
+    assert realtime.statistics().members == 1
+    mine.leave()
+    await turn()
+    mine.join(Cursor("Ada"))
+    await turn()
+    await ada.close()
+    await bob.close()
+    await turn()
+    assert ear.heard == [(what, "ada", "editor:document_id=d1") for what in ("joined", "left", "joined", "left")]
+    assert realtime.statistics().members == 0
 
 
 async def test_views_of_one_client_share_one_membership(site: Site) -> None:  # S4

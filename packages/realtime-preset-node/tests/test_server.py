@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -676,7 +676,8 @@ async def test_the_server_is_counted_and_observed() -> None:  # V8
 
     ear = Ear()
     site = Site(observer=ear, preset=NodePreset(slow_readers=LATEST, max_backlog=262_144))
-    assert site.realtime.statistics() == ServerStatistics()
+    nothing = dict.fromkeys(("channels", "idle_channels", "subscriptions", "history_messages", "history_size"), 0)
+    assert site.realtime.statistics() == ServerStatistics(preset=nothing)
     alice = await site.client("alice")
     answer = await alice.subscribe("ticks")
     alice.stick()
@@ -699,10 +700,13 @@ async def test_the_server_is_counted_and_observed() -> None:  # V8
         published=200,
         denied=1,
         dropped=told["missed"],
+        preset=asdict(site.statistics()),
     )
     assert site.realtime.statistics() == expected
+    assert (expected.preset["subscriptions"], expected.preset["history_messages"]) == (1, 200)
     await alice.gone()
-    assert site.realtime.statistics() == replace(expected, connections=0, channels=0)
+    left = {**expected.preset, "channels": 0, "idle_channels": 1, "subscriptions": 0}
+    assert site.realtime.statistics() == replace(expected, connections=0, channels=0, preset=left)
     assert ear.heard == [
         (True, "alice", "ticks", None),
         ("alice", "ticks", told["missed"]),

@@ -80,7 +80,7 @@ class Harness:
             observer=ServerObserver(),
         )
         self.deferred: list[Callable[[], None]] = []
-        self.rooms = Rooms(defer=self.deferred.append)
+        self.rooms = Rooms(defer=self.deferred.append, observer=self.watcher)
         self.session = Session(
             connection_id="c1",
             hub=self.hub,

@@ -240,6 +240,18 @@ async def test_arguments_must_fit_the_action() -> None:
     assert server.published == [{"action": "refetch"}]
 
 
+async def test_the_trace_of_the_call_travels_with_the_row() -> None:
+    server = Server()
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    for value in (trace, "no trace", None):
+        await publish_change(("notes", {"room": "1"}), "refetch", traceparent=value, publish=server.publish)
+    assert server.published == [
+        {"action": "refetch", "traceparent": trace},
+        {"action": "refetch"},
+        {"action": "refetch"},
+    ]
+
+
 def get_user(connection: HTTPConnection) -> str:
     return "u"
 

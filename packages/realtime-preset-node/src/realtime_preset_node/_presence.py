@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from tanstack_realtime.server import ServerObserver
+
 from ._packet import Packet
 from ._protocol import presence_change_frame, presence_member
 
@@ -64,10 +66,12 @@ class Rooms:
 
     Args:
         defer: calls `flush` a little later, `FLUSH` seconds; asked once per batch of changes.
+        observer: hears who joins and leaves; its methods never raise.
     """
 
-    def __init__(self, *, defer: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, *, defer: Callable[[Callable[[], None]], object], observer: ServerObserver) -> None:
         self._defer = defer
+        self._observer = observer
         self._rooms: dict[str, _Room] = {}
         self._rooms_of: dict[Guest, set[str]] = {}
         self._dirty: dict[str, None] = {}
@@ -99,7 +103,10 @@ class Rooms:
             same = (member.who.user_id, member.who.client_id) == (who.user_id, who.client_id)
             if other is not guest and same and who.client_id and who.user_id:
                 self.leave(other, channel)
+        new = guest not in room.members
         self._put(room, guest, channel, _Member(who, state))
+        if new:
+            self._observer.presence_joined(who.connection_id, who.user_id, channel)
         return self.observe(guest, channel)
 
     def update(self, guest: Guest, channel: str, state: str) -> bool:
@@ -128,6 +135,7 @@ class Rooms:
             room.dirty.pop(guest, None)
             room.left[member.who.connection_id] = None
             self._mark(channel)
+            self._observer.presence_left(member.who.connection_id, member.who.user_id, channel)
 
     def unobserve(self, guest: Guest, channel: str) -> None:
         """End membership and observation."""

@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.routing import BaseRoute, WebSocketRoute
@@ -86,7 +87,9 @@ class NodeServer:
             slow_readers=SlowReaders(slow_readers, context.report),
             observer=context.observer,
         )
-        self._rooms = Rooms(defer=lambda flush: asyncio.get_running_loop().call_later(FLUSH, flush))
+        self._rooms = Rooms(
+            defer=lambda flush: asyncio.get_running_loop().call_later(FLUSH, flush), observer=context.observer
+        )
         self._registry = Registry(settings.limits)
         self._shared = PeerFactory(
             context=context,
@@ -182,6 +185,10 @@ class NodeServer:
     def statistics(self) -> HubStatistics:
         """Return the hub's numbers."""
         return self._hub.statistics()
+
+    def measure(self) -> Mapping[str, int]:
+        """Return the hub's numbers by name."""
+        return asdict(self._hub.statistics())
 
     @property
     def connections(self) -> int:

@@ -257,7 +257,12 @@ class Session:
             if isinstance(request, Hello):
                 self._move(_State.NEW)
             return
-        match request, outcome:
+        match request, outcome:  # what comes most often is first
+            case Publish(), Publication():
+                wire = request.channel
+                self._hub.publish(wire, outcome.text, outcome.user_id, now, publisher=self._outbox, data=outcome.data)
+                self._observer.published(outcome)
+                self._send(ok_frame(request.id))
             case Hello(), (str() as user_id, float() | int() | None as expires_in):
                 self._client_id = request.client
                 self._open(user_id, expires_in, now)
@@ -281,11 +286,6 @@ class Session:
                 self._enter(request, permissions, now)
             case _Recheck(), _:
                 self._rechecked(request.channel, outcome, now)
-            case Publish(), Publication():
-                wire = request.channel
-                self._hub.publish(wire, outcome.text, outcome.user_id, now, publisher=self._outbox, data=outcome.data)
-                self._observer.published(outcome)
-                self._send(ok_frame(request.id))
             case Publish(), RealtimeError():
                 self._send(error_frame(request.id, outcome))
             case _:
@@ -397,6 +397,9 @@ class Session:
     def _handle(self, frame: _Waiting) -> Operation | None:
         user_id = self.user_id or ""
         match frame:
+            case Publish():
+                self._running = frame
+                return AdmitPublish(user_id, frame.channel, frame.data)
             case Hello() if self._state is _State.NEW:
                 if not set(frame.versions) & set(VERSIONS):
                     self.close(CloseCode.UNSUPPORTED_VERSION, f"this server speaks protocol versions {list(VERSIONS)}")
@@ -444,9 +447,6 @@ class Session:
             case PresenceUnobserve():
                 self._drop(_PRESENCE + frame.channel, self._heard)
                 self._send(ok_frame(frame.id))
-            case Publish():
-                self._running = frame
-                return AdmitPublish(user_id, frame.channel, frame.data)
             case Unsubscribe():
                 self._drop(frame.channel, self._heard)
                 self._send(ok_frame(frame.id))

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from ._errors import MessageError
 
-__all__ = ["Action", "RowChange", "RowMessage", "WireKey", "parse_message", "row_message"]
+__all__ = ["Action", "RowChange", "RowMessage", "WireKey", "is_traceparent", "parse_message", "row_message"]
 
 Action: TypeAlias = Literal["insert", "update", "delete"]
 WireKey: TypeAlias = str | int
@@ -174,4 +174,9 @@ def _optional_string(body: Mapping[str, Any], name: str) -> str | None:
 def _traceparent(body: Mapping[str, Any]) -> str | None:
     # A trace is for people who look; a broken one is not a reason to refuse a row.
     value = body.get("traceparent")
-    return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
+    return value if isinstance(value, str) and is_traceparent(value) else None
+
+
+def is_traceparent(text: str) -> bool:
+    """Whether it has the form of a W3C trace context."""
+    return _TRACEPARENT.fullmatch(text) is not None

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Generic, Protocol, cast
 
 from typing_extensions import TypeVar
@@ -47,7 +47,7 @@ class LiveStatus(ScopeStatus):
     has_older: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class LiveStatistics:
     """Counters since the collection started.
 
@@ -61,6 +61,17 @@ class LiveStatistics:
         failures: calls of them that failed.
     """
 
+    events: int = 0
+    applied: int = 0
+    ignored: int = 0
+    refused: int = 0
+    gaps: int = 0
+    fetches: int = 0
+    failures: int = 0
+
+
+@dataclass(slots=True)
+class _Counters:
     events: int = 0
     applied: int = 0
     ignored: int = 0
@@ -165,15 +176,20 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
     ) -> None:
         super().__init__(host=host, make_machine=make_machine)
         self.log = log
-        self.statistics = LiveStatistics()
+        self._counted = _Counters()
         self._live_host = host
         self._open_fold = open_fold
+
+    @property
+    def statistics(self) -> LiveStatistics:
+        """Counters since the collection started."""
+        return LiveStatistics(**asdict(self._counted))
 
     # -- events ------------------------------------------------------------------------------------------------------
 
     def heard(self, scope: LiveScope, inbound: Inbound) -> None:
         """An event arrived on the scope's channel."""
-        self.statistics.events += 1
+        self._counted.events += 1
         if scope.waiting is None:
             self._event(scope, inbound)
             return
@@ -186,7 +202,7 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
 
     def lost(self, scope: LiveScope, reason: str) -> None:
         """Events will not come."""
-        self.statistics.gaps += 1
+        self._counted.gaps += 1
         scope.gaps += 1
         scope.gap = reason
         self._apply(scope, lambda: list(scope.fold.gap()))
@@ -232,20 +248,20 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
         try:
             for made in made_by():
                 if made is None:
-                    self.statistics.ignored += 1
+                    self._counted.ignored += 1
                     continue
                 if isinstance(made, Remove):
                     self._commit(scope, self.log.remove(scope.channel, made.key))
                 else:
                     self._keep(scope, self.log.append(scope.channel, self._live_host.row(made, scope.params)))
-                self.statistics.applied += 1
+                self._counted.applied += 1
         except Exception as error:  # noqa: BLE001 -- on_event is the application's and may raise anything
             self._refuse(scope, error)
             return False
         return True
 
     def _refuse(self, scope: LiveScope, error: Exception) -> None:
-        self.statistics.refused += 1
+        self._counted.refused += 1
         self.host.observer.dropped(scope.channel, str(error))
         self.host.report(error)
 
@@ -269,7 +285,7 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
         try:
             rows: list[T] = []
             if self._live_host.has_history:
-                self.statistics.fetches += 1
+                self._counted.fetches += 1
                 rows = await self._history(scope)
             if not scope.machine.fetched(number):
                 return
@@ -277,7 +293,7 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
                 self._keep(scope, self.log.merge(mark, self._adopted(scope, rows)))
                 self._release(scope)
         except Exception as error:  # noqa: BLE001 -- whatever initial_data raises becomes the scope's state
-            self.statistics.failures += 1
+            self._counted.failures += 1
             self.host.report(error)
             if scope.machine.fetched(number):
                 self._release(scope)
@@ -337,14 +353,14 @@ class LiveFeed(ScopeKeeper[LiveScope], Generic[T, K]):
         if oldest is None:
             return 0
         mark = self.log.fetching(scope.channel)
-        self.statistics.fetches += 1
+        self._counted.fetches += 1
         try:
             rows = await self._live_host.page(oldest, scope.params)
             if self._scopes.get(scope.channel) is not scope or self.log.oldest(scope.channel) is None:
                 return 0
             new, change = self.log.prepend(mark, self._adopted(scope, rows))
         except Exception:
-            self.statistics.failures += 1
+            self._counted.failures += 1
             raise
         finally:
             self.log.abandon(mark)

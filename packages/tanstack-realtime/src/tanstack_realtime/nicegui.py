@@ -29,6 +29,7 @@ from ._create import create_realtime_client
 from ._keys import ChannelLike
 from ._presence_channel import Presence, PresenceScope, PresenceView
 from ._sessions import session_realtime
+from ._transport import Inbound
 
 __all__ = ["RealtimePage"]
 
@@ -78,32 +79,38 @@ class RealtimePage(LivePage):
 
     def show_status(self, show: Callable[[str], object], /) -> None:
         """Call `show` with the connection's status, now and after each change, inside the element being built now."""
-        store, slot, last = self.realtime.store, ui.context.slot, ""
+        store, place, last = self.realtime.store, self.here(), ""
 
         def changed(_: object = None) -> None:
             nonlocal last
-            if store.state.status != last and not self.is_gone(slot.parent):
+            if place.is_gone:
+                stop()
+            elif store.state.status != last:
                 last = store.state.status
-                with slot:
-                    show(last)
+                place.call(show, last)
 
-        store.subscribe(changed)
+        stop = store.subscribe(changed)
         changed()
 
     def on_channel(self, channel: ChannelLike, on_event: Callable[[Any], object], /) -> None:
         """Call `on_event` with the data of each event of a channel, inside the element that is being built now.
 
+        Args:
+            channel: ``("chat", {"room": "1"})`` or a `Channel`.
+            on_event: a function, or a coroutine function: what it still does when the page is closed is cancelled.
+
         Raises:
             ChannelError: not a channel.
         """
-        slot = ui.context.slot
+        place = self.here()
 
-        def heard(data: Any) -> None:
-            if not self.is_gone(slot.parent):
-                with slot:
-                    on_event(data)
+        def heard(message: Inbound) -> None:
+            if place.is_gone:
+                subscription.unsubscribe()
+            else:
+                place.call(on_event, message.data)
 
-        self.realtime.subscribe(channel, lambda message: heard(message.data))
+        subscription = self.realtime.subscribe(channel, heard)
 
     def show_presence(
         self, scope: PresenceScope[S], show: Callable[[PresenceView[S]], object], /, *, initial: S | None = None
@@ -113,12 +120,13 @@ class RealtimePage(LivePage):
         Returns:
             The presence, for example to update the own state.
         """
-        presence, slot = self.realtime.presence(scope, initial=initial), ui.context.slot
+        presence, place = self.realtime.presence(scope, initial=initial), self.here()
 
         def changed() -> None:
-            if not self.is_gone(slot.parent):
-                with slot:
-                    show(presence.get())
+            if place.is_gone:
+                presence.close()
+            else:
+                place.call(show, presence.get())
 
         presence.subscribe(changed)
         changed()

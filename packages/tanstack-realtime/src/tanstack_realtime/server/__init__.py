@@ -18,7 +18,14 @@ from ._changes import publish_change
 from ._declared import Channels, DeclaresChannel
 from ._gate import Gate, Operation
 from ._permissions import ANONYMOUS, Authorize, GetUser, Identity, Permissions, Reject, Validate
-from ._preset import LocalServerPreset, Publication, ServerContext, ServerObserver, ServerPreset
+from ._preset import (
+    LocalServerPreset,
+    MeasuredServerPreset,
+    Publication,
+    ServerContext,
+    ServerObserver,
+    ServerPreset,
+)
 from ._statistics import ServerStatistics
 from ._text import publish_text
 from ._token import bearer_token, connection_with_token
@@ -32,6 +39,7 @@ __all__ = [
     "GetUser",
     "Identity",
     "LocalServerPreset",
+    "MeasuredServerPreset",
     "Operation",
     "Permissions",
     "Publication",

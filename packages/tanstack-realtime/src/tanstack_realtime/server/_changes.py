@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from tanstack_db import rows as _rows
-from tanstack_realtime._envelope import RowChange
+from tanstack_realtime._envelope import RowChange, is_traceparent
 from tanstack_realtime._errors import MessageError
 from tanstack_realtime._keys import ChannelLike
 from tanstack_realtime._mutation_ref import split_ref
@@ -29,6 +29,7 @@ async def publish_change(
     key: str | int | UUID | None = None,
     version: int | None = None,
     mutation: str | None = None,
+    traceparent: str | None = None,
     publish: Publish = _publish_here,
 ) -> None:
     """Publish what happened to a row, for collections with ``publish="server"``.
@@ -41,6 +42,8 @@ async def publish_change(
         version: the row's version, where the collection has one; for a delete the one that was deleted.
         mutation: what the client's `mutation_ref` gave, or None. Pass it only for rows that the client's call changed
             and gets back: the client does not apply what carries it a second time.
+        traceparent: the W3C trace context of the call, as its header of that name; clients' traces go on from it.
+            One that is none is left out.
         publish: ``realtime.publish``; default: the process's only `Realtime`.
 
     Raises:
@@ -61,4 +64,6 @@ async def publish_change(
         message = RowChange(action, None, wire, version).to_wire()
     if mutation is not None:
         message["origin"], message["id"] = split_ref(mutation)
+    if traceparent is not None and is_traceparent(traceparent):
+        message["traceparent"] = traceparent
     await publish(channel, message)

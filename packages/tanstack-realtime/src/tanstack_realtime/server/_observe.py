@@ -48,6 +48,12 @@ class GuardedObserver(ServerObserver):
     def dropped(self, user_id: str, channel: str, count: int) -> None:
         self._guard("dropped", lambda: self._inner.dropped(user_id, channel, count))
 
+    def presence_joined(self, connection_id: str, user_id: str, channel: str) -> None:
+        self._guard("presence_joined", lambda: self._inner.presence_joined(connection_id, user_id, channel))
+
+    def presence_left(self, connection_id: str, user_id: str, channel: str) -> None:
+        self._guard("presence_left", lambda: self._inner.presence_left(connection_id, user_id, channel))
+
     def channel_opened(self, channel: str) -> None:
         self._guard("channel_opened", lambda: self._inner.channel_opened(channel))
 

@@ -6,7 +6,7 @@ what reaches `ServerPreset.publish` is already admitted, validated and encoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 
     from ._gate import Gate
 
-__all__ = ["LocalServerPreset", "Publication", "ServerContext", "ServerObserver", "ServerPreset"]
+__all__ = [
+    "LocalServerPreset",
+    "MeasuredServerPreset",
+    "Publication",
+    "ServerContext",
+    "ServerObserver",
+    "ServerPreset",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,12 @@ class ServerObserver:
 
     def dropped(self, user_id: str, channel: str, count: int) -> None:
         """So many messages were not sent to a reader that is too slow, which is told."""
+
+    def presence_joined(self, connection_id: str, user_id: str, channel: str) -> None:
+        """A client became a member of a room, where the preset keeps the members itself."""
+
+    def presence_left(self, connection_id: str, user_id: str, channel: str) -> None:
+        """A member is none any more. Follows `presence_joined` once, and comes before `disconnected`."""
 
     def channel_opened(self, channel: str) -> None:
         """A channel has its first subscriber in this process."""
@@ -133,4 +146,13 @@ class LocalServerPreset(Protocol):
 
     def local_transport(self, *, user_id: str) -> RealtimeTransport:
         """Return a transport without sockets for a user whom the caller has authenticated."""
+        ...
+
+
+@runtime_checkable
+class MeasuredServerPreset(Protocol):
+    """A preset that has numbers of its own to tell."""
+
+    def measure(self) -> Mapping[str, int]:
+        """Return them by name, as they are now."""
         ...

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tanstack_realtime._errors import RealtimeError
@@ -28,6 +29,8 @@ class ServerStatistics:
         published: messages that were handed to the preset.
         denied: refusals: of identities, channels and messages.
         dropped: messages that slow readers did not get.
+        members: members of rooms now, where the preset keeps them itself.
+        preset: what the preset measures by itself, by name; see its documentation.
     """
 
     connections: int = 0
@@ -38,6 +41,8 @@ class ServerStatistics:
     published: int = 0
     denied: int = 0
     dropped: int = 0
+    members: int = 0
+    preset: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class CountingObserver(ServerObserver):
@@ -50,10 +55,11 @@ class CountingObserver(ServerObserver):
     def __init__(self, inner: ServerObserver) -> None:
         self._inner = inner
         self._connects = self._disconnects = self._opened = self._emptied = 0
+        self._joined = self._left = 0
         self._subscribed = self._recovered = self._published = self._denied = self._dropped = 0
 
-    def statistics(self) -> ServerStatistics:
-        """Return what was counted."""
+    def statistics(self, measured: Mapping[str, int]) -> ServerStatistics:
+        """Return what was counted, beside what the preset measured."""
         return ServerStatistics(
             connections=self._connects - self._disconnects,
             connects=self._connects,
@@ -63,6 +69,8 @@ class CountingObserver(ServerObserver):
             published=self._published,
             denied=self._denied,
             dropped=self._dropped,
+            members=self._joined - self._left,
+            preset=measured,
         )
 
     def connected(self, connection_id: str, user_id: str) -> None:
@@ -89,6 +97,14 @@ class CountingObserver(ServerObserver):
     def dropped(self, user_id: str, channel: str, count: int) -> None:
         self._dropped += count
         self._inner.dropped(user_id, channel, count)
+
+    def presence_joined(self, connection_id: str, user_id: str, channel: str) -> None:
+        self._joined += 1
+        self._inner.presence_joined(connection_id, user_id, channel)
+
+    def presence_left(self, connection_id: str, user_id: str, channel: str) -> None:
+        self._left += 1
+        self._inner.presence_left(connection_id, user_id, channel)
 
     def channel_opened(self, channel: str) -> None:
         self._opened += 1
