@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from cent import (
     AsyncClient,
@@ -45,8 +45,9 @@ def idempotency_key(publication: Publication) -> str | None:
     Centrifugo delivers one of several with the same key on a channel. The user is part of it, so nobody can be first
     with somebody else's; so is the payload, so an id that was used twice loses nothing.
     """
-    data: Any = publication.data
-    if not isinstance(data, dict) or not isinstance(data.get("id"), str) or not isinstance(data.get("origin"), str):
+    payload: object = publication.data
+    data = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
+    if not isinstance(data.get("id"), str) or not isinstance(data.get("origin"), str):
         return None
     return hashlib.sha256(f"{publication.user_id or ''}\n{publication.text}".encode()).hexdigest()
 

@@ -30,6 +30,7 @@ from ._sdk import (
     UnauthorizedError,
     errors_of_the_connection,
     new_client,
+    refusal_of,
     wait_for_leftovers,
 )
 from ._subscription import DataSubscription
@@ -282,7 +283,9 @@ class CentrifugoLink:
         try:
             return await command
         except ReplyError as error:
-            raise refusal(what, channel, error.code, error.message, temporary=error.temporary) from None
+            answer = refusal_of(error)
+            assert answer is not None, "that is what it was caught for"
+            raise refusal(what, channel, answer.code, answer.message, temporary=answer.temporary) from None
         except errors_of_the_connection as error:
             raise ConnectionLostError(
                 f"{what}: no answer, {error}; it may have happened or not", reason=str(error)

@@ -34,10 +34,10 @@ from ._sdk import (
     ErrorEvent,
     MembersResult,
     Publication,
-    ReplyError,
     SdkClient,
     SdkSubscription,
     StateEvent,
+    refusal_of,
 )
 from ._settings import MAX_STATE_BYTES, RECONCILE_INTERVAL, RECONCILE_SPREAD
 
@@ -210,11 +210,11 @@ class Room:
 
     async def on_error(self, event: ErrorEvent) -> None:
         """It failed, and the SDK would try again. Before the answer that is up to whoever asked."""
-        error = event.error
-        if isinstance(error, ReplyError):
-            _ = self._fail(refusal("presence", self.channel, error.code, error.message, temporary=True))
+        answer = refusal_of(event.error)
+        if answer is not None:
+            _ = self._fail(refusal("presence", self.channel, answer.code, answer.message, temporary=True))
         else:
-            _ = self._fail(ConnectionLostError(f"no answer to presence on {self.channel!r}: {error!r}"))
+            _ = self._fail(ConnectionLostError(f"no answer to presence on {self.channel!r}: {event.error!r}"))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -289,9 +289,10 @@ class Room:
     def _stated(self, publication: Publication) -> PresenceEntry | None:
         """Return what a message says, if it is a member's and well formed. Anybody in the room can send anything."""
         info = publication.info
-        if info is None or info.client not in self._members or not isinstance(publication.data, dict):
+        content: object = publication.data
+        if info is None or info.client not in self._members or not isinstance(content, dict):
             return None
-        data = cast("dict[str, object]", publication.data)
+        data = cast("dict[str, object]", content)
         clock, state = data.get("n"), data.get("s")
         if data.get("k") != "s" or not isinstance(clock, int) or clock < 1 or not isinstance(state, dict):
             return None

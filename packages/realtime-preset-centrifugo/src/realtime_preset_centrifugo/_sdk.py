@@ -17,6 +17,7 @@ __all__ = [
     "ErrorEvent",
     "MembersResult",
     "Publication",
+    "Refusal",
     "ReplyError",
     "SdkClient",
     "SdkSubscription",
@@ -26,6 +27,7 @@ __all__ = [
     "UnauthorizedError",
     "errors_of_the_connection",
     "new_client",
+    "refusal_of",
     "wait_for_leftovers",
 ]
 
@@ -37,9 +39,9 @@ _TIMEOUT: Final = 10.0
 
 _LEFTOVERS_WITHIN: Final = 3.0
 
-ReplyError: Final[Any] = centrifuge.ReplyError
 StreamPosition: Final[Any] = centrifuge.StreamPosition
 UnauthorizedError: Final[Any] = centrifuge.UnauthorizedError
+ReplyError: Final[type[Exception]] = centrifuge.ReplyError
 errors_of_the_connection: Final[tuple[type[Exception], ...]] = (
     centrifuge.ClientDisconnectedError,
     centrifuge.OperationTimeoutError,
@@ -92,6 +94,19 @@ class ErrorEvent(Protocol):
 
     code: int
     error: Exception
+
+
+class Refusal(Protocol):
+    """What a `ReplyError` carries."""
+
+    code: int
+    message: str
+    temporary: bool
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """Return what the server answered, or None where it did not."""
+    return cast("Refusal", error) if isinstance(error, ReplyError) else None
 
 
 class MembersResult(Protocol):

@@ -18,12 +18,12 @@ from ._names import DATA_PREFIX, user_of
 from ._sdk import (
     ErrorEvent,
     Publication,
-    ReplyError,
     SdkClient,
     SdkSubscription,
     StateEvent,
     StreamPosition,
     SubscribedEvent,
+    refusal_of,
 )
 
 __all__ = ["USER_TAG", "DataSubscription"]
@@ -134,11 +134,11 @@ class DataSubscription:
         """It failed, and the SDK would try again. Before the acknowledgement that is up to whoever asked."""
         if self._stopped or self.ack.done():
             return
-        error = event.error
-        if isinstance(error, ReplyError):
-            _ = self._fail(refusal("subscribe", self.channel, error.code, error.message, temporary=True))
+        answer = refusal_of(event.error)
+        if answer is not None:
+            _ = self._fail(refusal("subscribe", self.channel, answer.code, answer.message, temporary=True))
         else:
-            _ = self._fail(ConnectionLostError(f"no answer to the subscribe of {self.channel!r}: {error!r}"))
+            _ = self._fail(ConnectionLostError(f"no answer to the subscribe of {self.channel!r}: {event.error!r}"))
 
     async def on_join(self, _: Any) -> None:
         """Not in this namespace."""
