@@ -15,7 +15,7 @@ from tanstack_realtime.server import ServerContext
 
 from ._frames import CloseCode
 from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome
-from ._packet import join_packets
+from ._packet import BATCH_BYTES, join_packets
 from ._session import Session
 from ._settings import SessionSettings
 from ._slow import LagQueue
@@ -87,6 +87,10 @@ class Peer:
         self._timer: asyncio.TimerHandle | None = None
         self._worker: asyncio.Task[None] | None = None
         self._lagging: dict[str, LagQueue] = {}
+        self._is_answering = False
+        self._answers: list[Packet] = []
+        """What the session has said in this turn of the loop: one write, however many requests it answers."""
+        self._answers_size = 0
         self._catcher: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._finished = False
@@ -106,6 +110,27 @@ class Peer:
 
     def deliver(self, packet: Packet, /) -> None:
         """Take frames for the client; close the connection if it does not read fast enough."""
+        if self._finished:
+            return
+        if self._is_answering:
+            if not self._answers:
+                self._loop.call_soon(self._send_answers)
+            self._answers.append(packet)
+            self._answers_size += packet.size
+            if self._answers_size >= BATCH_BYTES:
+                self._send_answers()
+            return
+        self._send_answers()
+        self._write(packet)
+
+    def _send_answers(self) -> None:
+        if self._answers and not self._finished:
+            answers, self._answers = self._answers, []
+            self._answers_size = 0
+            for packet in join_packets(answers):
+                self._write(packet)
+
+    def _write(self, packet: Packet) -> None:
         if self._finished:
             return
         waiting = self._sink.backlog
@@ -203,6 +228,7 @@ class Peer:
             return
         if not discard:
             self._shared.hub.catch_up(self)
+            self._send_answers()
         self._finished = True
         # Out of the hub before the close frame: a closed connection must not count as a subscriber.
         self._shared.hub.remove(self, self._loop.time())
@@ -236,10 +262,15 @@ class Peer:
         try:
             while step is not None:
                 outcome = await self._run(step)
-                self.session.complete(outcome, self._loop.time())
-                if self._sink.backlog > self._shared.high_water:
+                self._is_answering = True
+                try:
+                    self.session.complete(outcome, self._loop.time())
+                    step = self.session.next_operation()
+                finally:
+                    self._is_answering = False
+                if self._sink.backlog + self._answers_size > self._shared.high_water:
+                    self._send_answers()
                     await self._sink.drained()
-                step = self.session.next_operation()
                 self._room.set()
         except Exception as error:  # noqa: BLE001 -- a bug here must cost one connection, not the server
             failure = RealtimeError(f"a connection failed: {error!r}", code="internal")

@@ -1,0 +1,103 @@
+"""The shell around a session, over a sink that counts its writes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from realtime_preset_node import NodePreset
+from realtime_preset_node._packet import Packet
+from realtime_preset_node._peer import Peer
+from realtime_preset_node._server import NodeServer
+from tanstack_db.testing import settle
+from tanstack_realtime import Channel
+from tanstack_realtime.server import Permissions, Realtime, ServerContext
+
+
+class Sink:
+    """Takes everything at once."""
+
+    backlog = 0
+
+    def __init__(self) -> None:
+        self.writes: list[str] = []
+
+    def write(self, packet: Packet, /) -> None:
+        self.writes.append(packet.text)
+
+    def close(self, code: int, reason: str, /, *, discard: bool) -> None:
+        self.writes.append(f"closed {code}")
+
+    async def drained(self) -> None:
+        """Nothing waits."""
+
+    def frames(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for text in self.writes for line in text.split("\n")]
+
+
+class Preset(NodePreset):
+    """Keeps the server halves that it makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.servers: list[NodeServer] = []
+
+    def create_server(self, context: ServerContext, /) -> NodeServer:
+        self.servers.append(super().create_server(context))
+        return self.servers[-1]
+
+
+def grant_all(user_id: str, channel: Channel) -> Permissions:
+    return Permissions(subscribe=True, publish=True)
+
+
+async def ann(_token: str | None) -> tuple[str, float | None]:
+    return "ann", None
+
+
+async def connected(server: NodeServer) -> tuple[Peer, Sink]:
+    sink = Sink()
+    peer = Peer(server.shared, sink=sink, authenticate=ann)
+    server.attach(peer)
+    peer.feed('{"type":"hello","versions":[1]}')
+    await settle()
+    sink.writes.clear()
+    return peer, sink
+
+
+async def test_the_answers_of_one_turn_are_one_write_and_in_order() -> None:
+    preset = Preset()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=preset) as realtime:
+        peer, sink = await connected(preset.servers[0])
+        peer.feed('{"type":"subscribe","id":0,"channel":"a"}')
+        for number in range(1, 51):
+            peer.feed(f'{{"type":"publish","id":{number},"channel":"a","data":{number}}}')
+        await settle()
+        assert len(sink.writes) == 1
+        told = [(frame["type"], frame.get("id", frame.get("data"))) for frame in sink.frames()]
+        published = [pair for number in range(1, 51) for pair in (("message", number), ("ok", number))]
+        assert told == [("subscribed", 0), *published]
+        # What the server says meanwhile does not overtake the answers.
+        sink.writes.clear()
+        peer.feed('{"type":"publish","id":51,"channel":"a","data":51}')
+        await asyncio.sleep(0)
+        await realtime.publish(("a", {}), 52)
+        await settle()
+        assert [frame.get("data") for frame in sink.frames() if frame["type"] == "message"] == [51, 52]
+        preset.servers[0].detach(peer)
+        await peer.end(1006)
+
+
+async def test_what_was_answered_is_sent_before_the_close() -> None:
+    preset = Preset()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=preset):
+        peer, sink = await connected(preset.servers[0])
+        peer.feed('{"type":"unsubscribe","id":1,"channel":"a"}')
+        peer.feed('{"type":"subscribe","id":2,"channel":"a"}')
+        await asyncio.sleep(0)
+        peer.close(1012, "the server stops")
+        assert [json.loads(line)["id"] for text in sink.writes[:-1] for line in text.split("\n")] == [1, 2]
+        assert sink.writes[-1] == "closed 1012"
+        preset.servers[0].detach(peer)
+        await peer.end(1006)
