@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -13,6 +14,7 @@ from nicegui import testing, ui
 from tanstack_db import (
     Collection,
     DbClient,
+    LiveQuery,
     LiveSource,
     NoSessionError,
     Rows,
@@ -159,6 +161,86 @@ async def test_the_session_ends_with_the_page() -> None:
         user.client.delete()
         await asyncio.sleep(1)
         assert pages[0].client.is_closed
+
+
+async def test_what_was_deleted_lets_its_query_go() -> None:
+    # trap: a slot forgets its element, and a subscription from within it lives as long as the page.
+    table, shown, queries, errors = Table({"id": 1, "n": 10}), list[int](), list[LiveQuery[Any]](), list[Exception]()
+    boxes: list[ui.column] = []
+
+    def root() -> None:
+        live = LivePage(lambda: DbClient(on_error=errors.append))
+        with ui.column() as box:
+            queries.append(live.follow(table.ordered, lambda rows: shown.append(len(rows))))
+
+            @live.list(table.ordered)
+            def item(row: Row) -> None:
+                ui.label(str(row["id"]))
+
+            queries.append(item)
+        boxes.append(box)
+        del box
+
+    async with opened(root) as user:
+        boxes.pop().delete()
+        gc.collect()
+        table.sources[0].write({"id": 2, "n": 20})
+        assert (shown, texts(user), errors) == ([1], [], [])
+        for query in queries:
+            with pytest.raises(UsageError, match="was closed"):
+                query.get()
+
+
+async def test_a_query_in_a_refreshable_follows_it() -> None:
+    # trap: a refreshable at module level belongs to all users; in the page's function it is the page's.
+    table, project, refresh = Table({"id": 1, "n": 10}, {"id": 2, "n": 20}), 1, list[Any]()
+
+    def root() -> None:
+        live = LivePage()
+
+        @ui.refreshable
+        def content() -> None:
+            wanted = project
+
+            @live.list(lambda q: q.from_(table.collection).where(lambda t: t["id"] == wanted))
+            def item(row: Row) -> None:
+                ui.label(f"{row['id']}: {row['n']}")
+
+            assert item.is_ready
+
+        cast("Any", content)()
+        refresh.append(content.refresh)
+
+    async with opened(root) as user:
+        first = user.client
+        await user.open("/")
+        project = 2
+        await refresh[1]()
+        assert texts(user) == ["2: 20"]
+        user.client = first
+        assert texts(user) == ["1: 10"]
+        table.sources[1].write({"id": 2, "n": 21}, {"id": 1, "n": 11})
+        assert texts(user) == ["1: 10"]
+
+
+async def test_a_coroutine_function_is_no_function_that_shows() -> None:
+    table, errors = Table(), list[str]()
+
+    async def show(*_: object) -> None:
+        raise NotImplementedError
+
+    def root() -> None:
+        live = LivePage()
+        for use in (lambda: live.follow(table.ordered, show), lambda: live.show(table.ordered)(show)):
+            with pytest.raises(UsageError) as caught:
+                use()
+            errors.append(str(caught.value))
+        with pytest.raises(UsageError, match=r"LivePage\.list takes a plain function"):
+            live.list(table.ordered)(show)
+
+    async with opened(root) as user:
+        assert [error.split(" ")[0] for error in errors] == ["LivePage.follow", "LivePage.show"]
+        assert texts(user) == []
 
 
 @pytest.mark.parametrize("client", [DbClient(), default_client])

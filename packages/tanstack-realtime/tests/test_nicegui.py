@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from nicegui import testing
+from nicegui import testing, ui
 
 from tanstack_db import require_sessions
 from tanstack_realtime import ConfigurationError, RealtimeClient, create_presence_channel, create_realtime_client
@@ -75,6 +76,62 @@ async def test_a_page_hears_events_status_and_members_until_it_is_closed(sandbox
     assert pages[0].realtime.is_closed
     assert there.others == ()
     there.close()
+
+
+async def test_a_handler_may_take_its_time_until_the_page_is_closed(sandbox: RealtimeSandbox) -> None:
+    gate, told, slots = asyncio.Event(), list[str](), list[bool]()
+
+    async def handle(data: str) -> None:
+        await asyncio.sleep(1)
+        slots.append(ui.context.client is page)
+        told.append(data)
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+
+    async with opened(lambda: RealtimePage(connect(sandbox, "ann")).on_channel(("chat", {}), handle)) as user:
+        page = user.client
+        bob = await sandbox.client("bob")
+        await sandbox.pass_time()
+        await bob.publish(("chat", {}), "hello")
+        await sandbox.pass_time(2)
+        assert (told, slots) == (["hello"], [True])
+    assert told == ["hello", "cancelled"]
+    assert sandbox.errors == []
+
+
+async def test_what_was_deleted_hears_nothing_more(sandbox: RealtimeSandbox) -> None:
+    pages, heard, boxes = list[RealtimePage](), list[object](), list[ui.column]()
+
+    def root() -> None:
+        live = RealtimePage(connect(sandbox, "ann"))
+        with ui.column() as box:
+            live.show_status(heard.append)
+            live.on_channel(("chat", {}), heard.append)
+            live.show_presence(room.scope(), lambda view: heard.append(len(view.others)), initial={"name": "Ann"})
+        pages.append(live)
+        boxes.append(box)
+        del box
+
+    async with opened(root):
+        bob = await sandbox.client("bob")
+        there = bob.presence(room.scope(), initial={"name": "Bob"})
+        await sandbox.pass_time()
+        assert len(there.others) == 1
+        boxes.pop().delete()
+        gc.collect()
+        heard.clear()
+        await bob.publish(("chat", {}), "hello")
+        there.update(name="Bobby")
+        await sandbox.pass_time()
+        assert heard == []
+        # trap: the subscriptions of what was deleted live as long as the page.
+        assert there.others == ()
+        assert list(pages[0].realtime.store.state.subscriptions) == []
+        there.close()
+        assert sandbox.errors == []
 
 
 async def test_what_happens_to_the_window_reaches_the_client(
