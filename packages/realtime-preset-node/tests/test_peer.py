@@ -12,7 +12,7 @@ from realtime_preset_node._peer import Peer
 from realtime_preset_node._server import NodeServer
 from tanstack_db.testing import settle
 from tanstack_realtime import Channel
-from tanstack_realtime.server import Permissions, Realtime, ServerContext
+from tanstack_realtime.server import Permissions, Realtime, ServerContext, ServerPreset
 
 
 class Sink:
@@ -36,16 +36,17 @@ class Sink:
         return [json.loads(line) for text in self.writes for line in text.split("\n")]
 
 
-class Preset(NodePreset):
-    """Keeps the server halves that it makes."""
+def keeping(servers: list[NodeServer]) -> NodePreset:
+    """A preset that keeps the server halves that it makes."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.servers: list[NodeServer] = []
+    class Preset(NodePreset):
+        def create_server(self, context: ServerContext, /) -> ServerPreset:
+            server = NodePreset.create_server(self, context)
+            assert isinstance(server, NodeServer)
+            servers.append(server)
+            return server
 
-    def create_server(self, context: ServerContext, /) -> NodeServer:
-        self.servers.append(super().create_server(context))
-        return self.servers[-1]
+    return Preset()
 
 
 def grant_all(user_id: str, channel: Channel) -> Permissions:
@@ -67,9 +68,9 @@ async def connected(server: NodeServer) -> tuple[Peer, Sink]:
 
 
 async def test_the_answers_of_one_turn_are_one_write_and_in_order() -> None:
-    preset = Preset()
-    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=preset) as realtime:
-        peer, sink = await connected(preset.servers[0])
+    servers = list[NodeServer]()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)) as realtime:
+        peer, sink = await connected(servers[0])
         peer.feed('{"type":"subscribe","id":0,"channel":"a"}')
         for number in range(1, 51):
             peer.feed(f'{{"type":"publish","id":{number},"channel":"a","data":{number}}}')
@@ -85,19 +86,19 @@ async def test_the_answers_of_one_turn_are_one_write_and_in_order() -> None:
         await realtime.publish(("a", {}), 52)
         await settle()
         assert [frame.get("data") for frame in sink.frames() if frame["type"] == "message"] == [51, 52]
-        preset.servers[0].detach(peer)
+        servers[0].detach(peer)
         await peer.end(1006)
 
 
 async def test_what_was_answered_is_sent_before_the_close() -> None:
-    preset = Preset()
-    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=preset):
-        peer, sink = await connected(preset.servers[0])
+    servers = list[NodeServer]()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)):
+        peer, sink = await connected(servers[0])
         peer.feed('{"type":"unsubscribe","id":1,"channel":"a"}')
         peer.feed('{"type":"subscribe","id":2,"channel":"a"}')
         await asyncio.sleep(0)
         peer.close(1012, "the server stops")
         assert [json.loads(line)["id"] for text in sink.writes[:-1] for line in text.split("\n")] == [1, 2]
         assert sink.writes[-1] == "closed 1012"
-        preset.servers[0].detach(peer)
+        servers[0].detach(peer)
         await peer.end(1006)
