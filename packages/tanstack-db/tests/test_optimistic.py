@@ -411,6 +411,8 @@ BAD: list[tuple[Callable[[Collection[Todo, str]], object], type[Exception], str]
     (lambda todos: todos.update("1"), UsageError, "something to change"),
     (lambda todos: todos.update("1", lambda todo: todo, text="x"), UsageError, "not both"),
     (lambda todos: todos.insert(_any({"id": "9", "text": "x"})), SchemaError, "Todo"),
+    (lambda todos: todos.insert(_any([Todo("9")])), SchemaError, r"insert\(\*rows\)"),
+    (lambda todos: todos.delete(_any(["1"])), UsageError, r"delete\(\*keys\)"),
     (lambda todos: todos.insert(_any(None)), SchemaError, "None"),
     (lambda todos: todos.insert(Todo("9", _any(5))), SchemaError, "text is a str"),
     (lambda todos: todos.insert(Todo(_any([]))), SchemaError, "get_key|id is a str"),

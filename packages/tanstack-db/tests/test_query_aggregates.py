@@ -163,6 +163,13 @@ def test_a_part_that_refuses_does_not_hide_later_aggregates() -> None:
     assert projection.build.function((), (3, 2, 9)) == Outer(inner=Model(project="all", total=3, done=2), most=9)
 
 
+def test_a_group_key_may_become_a_number_in_the_replay() -> None:
+    def priorities(t: Any) -> Any:
+        return {"todos": count(), "share": float(t.priority) / 10}
+
+    assert grouped(lambda t: t.priority, priorities).build.function((5,), (2,)) == {"todos": 2, "share": 0.5}
+
+
 def test_python_between_aggregates() -> None:
     def stats(t: Any) -> Any:
         rows, done, mean = count(), count_if(t.done), avg(t.priority, default=0.0)

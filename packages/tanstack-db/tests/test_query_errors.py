@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,7 @@ from tanstack_db import (
     col,
     count,
     create_collection,
+    live_query,
     local_only_collection_options,
 )
 
@@ -87,6 +89,8 @@ MISUSES: list[tuple[Callable[[Any], Any], str]] = [
     (lambda t: Never() == t.text, r"became a plain False"),
     # what a query cannot do with values
     (lambda t: t.text.title() == "", r"row\.text\.title cannot be called"),
+    (lambda t: math.sqrt(t.priority) > 3, r"row\.priority cannot become a number"),
+    (lambda t: int(t.text) > 3, r"row\.text cannot become a number"),
     (lambda t: len(t.text) > 3, r"write col\(x\)\.length\(\)"),
     (lambda t: len(t) > 3, r"<row of todos> has no length"),
     (lambda t: f"{t.text}!" == "a!", r"text made of row\.text"),
@@ -150,6 +154,27 @@ def test_the_number_of_rows() -> None:
             clause(two_rows)
 
 
+def test_functions_are_not_async() -> None:
+    async def clean(row: Any) -> Any:
+        return row
+
+    query = cast("Any", q.from_(todos))
+    for clause in (query.where, query.order_by, query.select, query.group_by, query.aggregate):
+        with pytest.raises(QueryError, match=r"clean.* is async: nobody would await it"):
+            clause(clean)
+
+
+def test_what_is_no_query() -> None:
+    options: Any = local_only_collection_options(id="rows", schema=Todo, get_key=lambda todo: todo.id)
+    with pytest.raises(QueryError, match=r"make a collection of it, create_collection\(options\)"):
+        q.from_(options)
+    with pytest.raises(QueryError, match=r"a function that returns one, not \[1\]"):
+        live_query(cast("Any", [1]))
+    groups: Any = q.from_(todos).group_by("project_id")
+    with pytest.raises(QueryError, match=r"not <Grouped of todos, waiting for aggregate\(\.\.\.\)>"):
+        live_query(groups)
+
+
 def test_errors_inside_a_lambda_are_its_own() -> None:
     def broken(row: Any) -> Any:
         return row.priority > 1 / 0
@@ -167,6 +192,8 @@ def test_the_forms_of_where() -> None:
         query.where(one_row, project_id="p")
     with pytest.raises(QueryError, match="'==' is no operator; did you mean '='"):
         query.where("project_id", "==", "p")
+    with pytest.raises(QueryError, match="'<>' is no operator; did you mean '!='"):
+        query.where("project_id", "<>", "p")
     with pytest.raises(QueryError, match="None is no operator"):
         query.where("project_id", None, "p")
     with pytest.raises(QueryError, match=r"col\(row.completed_at\)\.is_none\(\)"):
@@ -204,9 +231,9 @@ def test_the_forms_of_other_clauses() -> None:
             with pytest.raises(QueryError, match=r"_by takes a column or a tuple of columns"):
                 clause(wrong)
     for selected in ((), (3,), (one_row, one_row)):
-        with pytest.raises(QueryError, match="select takes a function of the row, or totals"):
+        with pytest.raises(QueryError, match=r"select takes a function of the row, as in .*, or totals"):
             query.select(*selected)
-    with pytest.raises(QueryError, match="select takes a function of the row, or totals"):
+    with pytest.raises(QueryError, match=r"select takes a function of the row, as in .*, or totals"):
         query.select(one_row, total=len)
     with pytest.raises(QueryError, match=r"total must be a function of all rows.*aggregate\("):
         query.select(total=3)

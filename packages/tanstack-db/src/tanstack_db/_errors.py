@@ -122,8 +122,8 @@ class NoSessionError(UsageError):
     def __init__(self) -> None:
         super().__init__(
             "no session is active, and this process serves several users (require_sessions). Use the session's own "
-            "instance, which use_collection(...) gives in a component and client.collection(...) elsewhere, or run this "
-            "inside `with client.activate():`"
+            "instance, which use_collection(...) gives in a component and client.collection(...) elsewhere, or run "
+            "this inside `with client.activate():`"
         )
 
 

@@ -421,7 +421,7 @@ def live_query(
     Raises:
         QueryError: the query cannot be built: an open parameter, a misspelt column, `and` in a lambda, …
     """
-    source = cast("object", query if isinstance(query, LiveSource) else query(QueryBuilder()))
+    source = cast("object", query if isinstance(query, LiveSource) or not callable(query) else query(QueryBuilder()))
     if not is_source(source):
         raise QueryError(f"live_query takes a query or a function that returns one, not {source!r}")
     ir: QueryIR = getattr(source, "ir", None) or QueryBuilder().from_(source).ir

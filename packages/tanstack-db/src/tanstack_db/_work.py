@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from typing_extensions import TypeVar
 
 from . import rows as _rows
-from ._errors import DuplicateKeyError, KeyChangedError, TransactionError, UnknownKeyError, UsageError
+from ._errors import DuplicateKeyError, KeyChangedError, SchemaError, TransactionError, UnknownKeyError, UsageError
 from ._ids import new_id
 from ._mutation import Mutation, MutationType, changed_columns
 from ._overlay import Layer
@@ -77,6 +77,8 @@ class Work:
         self._enter(collection, "insert")
         keyed: dict[K, T] = {}
         for row in rows:
+            if isinstance(row, list):
+                raise SchemaError("a list is no row: write insert(*rows) for several", collection=collection.id)
             _rows.check(row, collection.schema)
             key = collection._key(row)
             if key in keyed or self._seen(collection, key) is not None:
@@ -107,8 +109,10 @@ class Work:
             with self.client.batch():
                 self._put(collection, key, "update", row, changed, columns)
 
-    def delete(self, collection: Collection[T, K], keys: Iterable[K]) -> None:
+    def delete(self, collection: Collection[T, K], keys: Sequence[K]) -> None:
         self._enter(collection, "delete")
+        if any(isinstance(key, list) for key in keys):
+            raise UsageError("a list is no key: write delete(*keys) for several")
         found = {key: self._known(collection, key) for key in keys}
         with self.client.batch():
             for key, row in found.items():

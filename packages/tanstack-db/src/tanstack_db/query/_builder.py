@@ -376,7 +376,10 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
         if functions and not args:
             return One[Any](replace(level, projection=totals(functions), single=True))
         if len(args) != 1 or functions or not callable(args[0]):
-            raise QueryError("select takes a function of the row, or totals as in select(total=len)")
+            raise QueryError(
+                "select takes a function of the row, as in select(lambda row: row.text), or totals, as in "
+                "select(total=len)"
+            )
         check_function(args[0], shapes_of(row_sources(level)))
         return Query[Any, Any](replace(level, projection=RowFunction(args[0])))
 
@@ -493,6 +496,9 @@ class Grouped(Generic[*Ts]):
         """
         projection = grouping(totals, shapes_of(row_sources(self._level)), self._keys)
         return Query[U, U](replace(self._level, projection=projection))
+
+    def __repr__(self) -> str:
+        return f"<Grouped of {', '.join(source.name for source in self._level.sources)}, waiting for aggregate(...)>"
 
     def select(self, /, **totals: Callable[[Sequence[Any]], object]) -> Query[Any, Any]:
         """Make one row of each group by plain functions of its rows; its keys are attributes as well.

@@ -26,6 +26,9 @@ _OPERATORS: Mapping[str, Callable[[Expr[Any], Any], Expr[bool]]] = {
     "ilike": lambda column, value: column.ilike(value),
 }
 
+_OTHER_NAMES: Mapping[str, str] = {"==": "=", "<>": "!=", "=>": ">=", "=<": "<=", "not_in": "not in"}
+"""What other languages and libraries call them."""
+
 
 def where_terms(args: tuple[Any, ...], equals: Mapping[str, Any], sources: Sequence[SourceIR]) -> tuple[ExprIR, ...]:
     """Return the conditions of a ``where``.
@@ -140,7 +143,9 @@ def window(what: str, value: object) -> int:
 def _compared(path: object, operator: object, value: object, sources: Sequence[SourceIR]) -> ExprIR:
     compare = _OPERATORS.get(operator) if isinstance(operator, str) else None
     if compare is None:
-        raise QueryError(f"{operator!r} is no operator{did_you_mean(str(operator), _OPERATORS)}")
+        known = _OTHER_NAMES.get(str(operator))
+        hint = did_you_mean(str(operator), _OPERATORS) if known is None else f"; did you mean {known!r}?"
+        raise QueryError(f"{operator!r} is no operator{hint}")
     column = resolve(path, sources)
     if value is None:
         raise QueryError(

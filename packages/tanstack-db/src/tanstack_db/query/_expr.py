@@ -293,6 +293,14 @@ class Expr(Generic[V]):
     def __len__(self) -> NoReturn:
         raise QueryError(f"len() of {self!r}: write col(x).length()")
 
+    def __float__(self) -> NoReturn:
+        raise QueryError(
+            f"{self!r} cannot become a number: it has no value while the query is built. A query has + - * / // %, "
+            "abs, round, math.floor and math.ceil; compute the rest in select(fn)"
+        )
+
+    __int__ = __index__ = __complex__ = __float__
+
     def __call__(self, *args: object, **kwargs: object) -> NoReturn:
         raise QueryError(
             f"{self!r} cannot be called: a query has only the methods of Expr, such as lower, upper, length, contains, "

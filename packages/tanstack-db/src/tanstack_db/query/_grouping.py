@@ -126,6 +126,10 @@ class _Key(Expr[Any]):
             "inside an aggregate; compute on keys in a select() after the aggregate"
         )
 
+    def _no_number(self) -> NoReturn:
+        raise TypeError(f"{self!r} is no number yet")  # what classes that refuse stand-ins raise; a replay has a number
+
+    __float__ = __int__ = __index__ = __complex__ = _no_number
     is_none = one_of = between = like = ilike = contains = length = coalesce = __invert__ = __bool__ = _plain  # type: ignore[assignment]
 
     def __str__(self) -> str:

@@ -32,7 +32,8 @@ def source_ir(source: object, name: str | None = None) -> SourceIR:
         QueryError: it is no source.
     """
     if not is_source(source):
-        raise QueryError(f"a query reads collections, scopes and queries, not {source!r}")
+        hint = ": make a collection of it, create_collection(options)" if hasattr(source, "build") else ""
+        raise QueryError(f"a query reads collections, scopes and queries, not {source!r}{hint}")
     ir = getattr(source, "ir", None)
     if isinstance(ir, QueryIR) and ir.single:
         raise QueryError("a query of one row (find_one, aggregate, select of totals) has no rows to be read from")

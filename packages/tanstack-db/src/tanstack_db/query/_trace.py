@@ -244,6 +244,11 @@ def check_function(function: Callable[..., Any], shapes: Sequence[Shape]) -> Non
     """
     if not callable(function):
         raise QueryError(f"a query takes a function of its rows here, not {function!r}")
+    if inspect.iscoroutinefunction(function):
+        raise QueryError(
+            f"a query takes plain functions, and {function!r} is async: nobody would await it. Let create_effect "
+            "call it for the rows of the query"
+        )
     if isinstance(function, FunctionType):
         code = function.__code__
         if code.co_argcount == len(shapes) and not code.co_kwonlyargcount and not hasattr(function, "__wrapped__"):
