@@ -16,7 +16,7 @@ N ?= 2000
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo test lint format types integration simulate bench bench-db bench-fanout fuzz browser docs build wheels websockets-newest reactpy1 release publish clean
+.PHONY: help setup demo demo-terminal test lint format types integration simulate bench bench-db bench-fanout fuzz browser docs build wheels websockets-newest reactpy1 release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -11,7 +11,7 @@ from reactpy import component, html, use_state
 
 from tanstack_db import DbClient
 from tanstack_db.react import DBProvider
-from tanstack_realtime import RealtimeClient
+from tanstack_realtime import RealtimeClient, RealtimeError
 from tanstack_realtime.react import RealtimeProvider, use_realtime
 from tanstack_start import ServerFnError, current_user
 
@@ -53,7 +53,9 @@ def make_page(connect: Callable[[str], RealtimeClient]) -> Callable[[], Any]:
             return Welcome()
 
         def fail(error: Exception) -> None:
-            notify(reason(error))
+            # How the connection is, and whether the list could be fetched, is shown where they are.
+            if not isinstance(error, RealtimeError):
+                notify(reason(error))
 
         return html.div(
             {"class": "app"},
@@ -142,7 +144,7 @@ def Notice(text: str, dismiss: Callable[[], object]) -> Any:
         {"class": "notices", "role": "alert"},
         html.div(
             {"class": "notice"},
-            html.p(html.strong("Taken back: "), text),
+            html.p(html.strong("That did not work: "), text),
             html.button(
                 {"type": "button", "aria-label": "Dismiss", "onClick": close},
                 "×",
