@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from tanstack_db import DbClient, create_collection, default_client, require_sessions
-from tanstack_db.hooks import DbHooks
+from tanstack_db import DbClient, TransactionError, create_collection, default_client, require_sessions
+from tanstack_db.hooks import Cleanup, DbHooks, Runtime, Transact
 from tanstack_db.hooks.testing import Body, Flet, Framework, React, Screen, Solara
 from tanstack_realtime import (
     ChannelDeniedError,
@@ -291,6 +291,71 @@ async def test_publish_reaches_others_and_a_refusal_reaches_on_error(ui: Ui) -> 
         assert [type(error) for error in ui.sandbox.errors] == [ChannelDeniedError]
 
 
+async def test_what_a_handler_raises_is_reported_and_later_events_are_heard(ui: Ui) -> None:
+    heard: list[object] = []
+
+    def on_event(data: str) -> None:
+        heard.append(data)
+        raise ValueError(data)
+
+    async with ui.show(lambda: ui.hooks.use_subscribe(("chat", {}), on_event)) as screen:
+        await ui.sandbox.pass_time()
+        bob = await ui.sandbox.client("bob")
+        await bob.publish(("chat", {}), "one")
+        await bob.publish(("chat", {}), "two")
+        await ui.sandbox.pass_time()
+        assert heard == ["one", "two"]
+        assert [str(error) for error in ui.sandbox.errors] == ["one", "two"]
+        assert screen.error is None
+
+
+async def test_a_handler_that_is_a_coroutine_function_ends_with_the_session(ui: Ui) -> None:
+    told: list[str] = []
+
+    async def on_event(data: str) -> None:
+        await asyncio.sleep(1)
+        told.append(data)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            told.append("cancelled")
+            raise
+
+    async with ui.show(lambda: ui.hooks.use_subscribe(("chat", {}), on_event)):
+        await ui.sandbox.pass_time()
+        bob = await ui.sandbox.client("bob")
+        await bob.publish(("chat", {}), "hello")
+        await ui.sandbox.pass_time(2)
+        assert told == ["hello"]
+    await ui.sandbox.pass_time()
+    assert told == ["hello", "cancelled"]
+    assert ui.sandbox.errors == []
+
+
+async def test_what_an_event_handler_waits_for_ends_with_the_session(ui: Ui) -> None:
+    def fetch() -> list[dict[str, Any]]:
+        return []
+
+    todos = create_collection(
+        realtime_collection_options(
+            id="t", get_key=lambda row: row["id"], channel=lambda: ("todos", {}), query_fn=fetch
+        )
+    )
+    transacts: list[Transact] = []
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    async with ui.show(lambda: transacts.append(DbHooks(ui.runtime).use_transact())):
+        await ui.sandbox.pass_time()
+        tx = transacts[-1](lambda tx: tx.insert(todos, {"id": 1}), never)
+        click = asyncio.create_task(tx.persisted())
+        await asyncio.sleep(0)
+    await ui.sandbox.pass_time()
+    with pytest.raises(TransactionError, match="its client was closed"):
+        await click
+
+
 # -- presence ----------------------------------------------------------------------------------------------------------
 
 
@@ -373,3 +438,44 @@ async def test_a_handle_of_a_component_that_is_gone_does_nothing(ui: Ui) -> None
         handles[-1].update(x=1)
         await asyncio.sleep(0)
         assert ui.sandbox.errors == []
+
+
+async def test_mounting_twice_leaves_one_member_and_one_subscription(ui: Ui) -> None:
+    heard, runtime, clients = list[object](), Twice(ui.runtime), list[RealtimeClient]()
+    hooks = RealtimeHooks(runtime)
+
+    def body() -> None:
+        clients.append(use_realtime_session(runtime, ui.connect("eve")))
+
+    def inner() -> int:
+        hooks.use_subscribe(("chat", {}), heard.append)
+        return len(hooks.use_presence(editor.scope("d1"), initial=Cursor("Ann")).others)
+
+    async with ui.show(inner) as screen, ui.framework.show(body):
+        bob = await ui.sandbox.client("bob")
+        there = bob.presence(editor.scope("d1"), initial=Cursor("Bob"))
+        await ui.sandbox.pass_time()
+        await bob.publish(("chat", {}), "hello")
+        await ui.sandbox.pass_time()
+        assert screen.frames[-1] == 1
+        assert heard == ["hello"]
+        assert [member.user_id for member in there.others] == ["ann"]
+        assert clients[0].is_connected
+        there.close()
+    await ui.sandbox.pass_time()
+    assert clients[0].is_closed
+
+
+class Twice:
+    """A framework that mounts twice, as React's StrictMode does to find what cannot bear it."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self.use_ref, self.use_rerender, self.use_client = runtime.use_ref, runtime.use_rerender, runtime.use_client
+
+    def use_effect(self, mount: Callable[[], Cleanup], key: object) -> None:
+        def mount_twice() -> Cleanup:
+            mount()()
+            return mount()
+
+        self._runtime.use_effect(mount_twice, key)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from typing_extensions import TypeVar
@@ -99,6 +100,11 @@ class RealtimeHooks:
 
         It is the function of the latest render that is called, so it sees what that render saw.
 
+        Args:
+            channel: ``("chat", {"room": "1"})`` or a `Channel`.
+            on_event: a function, or a coroutine function. What it still does when the session ends is cancelled; what
+                it raises reaches ``on_error``.
+
         Raises:
             ChannelError: not a channel.
             ConfigurationError: there is no provider above.
@@ -176,7 +182,13 @@ class _Heard:
         return self.client.subscribe(self._channel, self._message).unsubscribe
 
     def _message(self, message: Inbound) -> None:
-        self.on_event(message.data)
+        result = self.on_event(message.data)
+        if isawaitable(result):
+            self.client.db.start(_finish(result), "do what a handler of an event began")
+
+
+async def _finish(work: Awaitable[object]) -> None:
+    await work
 
 
 def _ignore(_: object) -> None:
