@@ -32,7 +32,7 @@ SCRIPT: Final = """
   };
   const listen = (name, pick, isUrgent) => window.addEventListener(name, (event) => {
     const canvas = event.target.closest?.(".canvas");
-    if (!canvas || (name === "pointerleave" && event.target !== canvas)) return;
+    if (!canvas || (name === "pointerout" && event.relatedTarget?.closest?.(".canvas"))) return;
     const box = canvas.getBoundingClientRect();
     const point = pick((event.clientX - box.x) / box.width, (event.clientY - box.y) / box.height);
     const wait = sent + 50 - performance.now();
@@ -42,7 +42,7 @@ SCRIPT: Final = """
   }, true);
   listen("pointermove", (x, y) => ({ x, y }), false);
   listen("pointerdown", (x, y) => ({ x, y, down: true }), true);
-  listen("pointerleave", () => ({}), true);
+  listen("pointerout", () => ({}), true);
 })();
 """
 
