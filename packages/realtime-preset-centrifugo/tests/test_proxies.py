@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from tanstack_realtime import Channel
 from tanstack_realtime.server import Permissions, Reject
 
 TODOS = "rt:todos:project_id=1"
@@ -27,8 +29,11 @@ def question(channel: Any = TODOS, user: Any = "ann", **more: Any) -> dict[str, 
     }
 
 
-def granted(**flags: Any) -> Any:
-    return lambda _user, _channel: Permissions(**flags)
+def granted(**flags: Any) -> Callable[[str, Channel], Permissions]:
+    def decide(_user: str, _channel: Channel) -> Permissions:
+        return Permissions(**flags)
+
+    return decide
 
 
 async def test_a_denial_has_the_error_at_the_top(application: Any) -> None:  # CF-8.6
@@ -144,7 +149,10 @@ async def test_a_payload_goes_on_as_it_was_validated(application: Any, data: Any
     answer = (await application.ask("publish", question(data=data))).json()
     assert json.loads(base64.b64decode(answer["result"]["b64data"])) == data
 
-    application.validate = lambda user, _channel, payload: {"by": user, "was": payload}
+    def sign(user: str, _channel: Channel, payload: Any) -> dict[str, Any]:
+        return {"by": user, "was": payload}
+
+    application.validate = sign
     answer = (await application.ask("publish", question(data=data))).json()
     assert json.loads(base64.b64decode(answer["result"]["b64data"])) == {"by": "ann", "was": data}
 

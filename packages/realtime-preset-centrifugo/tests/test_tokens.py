@@ -62,7 +62,10 @@ async def test_a_failing_get_user_is_temporary(application: Any) -> None:
 
 
 async def test_a_token_holds_no_longer_than_the_identity(application: Any) -> None:
-    application.identity = lambda token: Identity(token, expires_in=30)
+    def expiring(token: str) -> Identity:
+        return Identity(token, expires_in=30)
+
+    application.identity = expiring
     answer = (await token_of(application, "ann")).json()
     claims = jwt.decode(answer["token"], SECRET, algorithms=["HS256"])
 
