@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
+import subprocess
+import sys
 from types import ModuleType
 from typing import TypeVar
 
@@ -60,6 +62,26 @@ def test_modules_are_private_unless_chosen() -> None:
     assert {".".join(path) for path in parts if path not in private} == PUBLIC_MODULES
 
 
-def test_it_registers_no_preset_before_it_works() -> None:
-    names = {point.name for point in importlib.metadata.entry_points(group="tanstack_realtime.presets")}
-    assert "centrifugo" not in names
+def test_it_registers_its_preset() -> None:
+    [entry] = [
+        point
+        for point in importlib.metadata.entry_points(group="tanstack_realtime.presets")
+        if point.name == "centrifugo"
+    ]
+
+    assert entry.load().name == "centrifugo"
+
+
+CLIENT = """
+import sys
+import realtime_preset_centrifugo
+from tanstack_realtime import ClientContext
+realtime_preset_centrifugo.preset.create_transport(ClientContext(url=None, environ={}, http=None))
+print(sorted(name for name in ("starlette", "cent", "aiohttp", "jwt") if name in sys.modules))
+"""
+
+
+def test_a_client_does_not_import_the_servers_half() -> None:
+    found = subprocess.run([sys.executable, "-c", CLIENT], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"

@@ -4,11 +4,13 @@ Layers, top down::
 
     _preset                      the preset object
     _client                      a client's transport: a token from the application, then Centrifugo
-    _link  _subscription         one connection, one channel of it
+    _link                        one connection
+    _subscription  _presence     one channel of it, one room
     _sdk                         what is used of centrifuge-python
     _server                      the application's side: tokens, publishing, revoking
     _proxies  _api               what Centrifugo asks, what it is told
-    _config                      Centrifugo's configuration
+    _commands                    tanstack-realtime centrifugo …
+    _config  _compose            Centrifugo's configuration, and services for a compose file
     _tokens _codes _names _settings
 """
 

@@ -177,7 +177,7 @@ def _mount(app_url: str) -> str:
         parts = urlsplit(app_url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
+        parts, usable = urlsplit(""), False
     if not usable:
         raise ConfigurationError(
             f"app_url={app_url!r} is not the application's address; write for example http://127.0.0.1:3000/_realtime"
