@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -231,7 +231,11 @@ async def test_a_coroutine_function_is_no_function_that_shows() -> None:
 
     def root() -> None:
         live = LivePage()
-        for use in (lambda: live.follow(table.ordered, show), lambda: live.show(table.ordered)(show)):
+        uses: list[Callable[[], object]] = [
+            lambda: live.follow(table.ordered, show),
+            lambda: live.show(table.ordered)(show),
+        ]
+        for use in uses:
             with pytest.raises(UsageError) as caught:
                 use()
             errors.append(str(caught.value))

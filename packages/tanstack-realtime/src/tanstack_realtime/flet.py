@@ -10,7 +10,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import flet as ft
 
@@ -61,7 +61,7 @@ class PageLifecycle:
             on_page_event(self._page, "app_lifecycle_state_change", changed),
             on_page_event(self._page, "connect", lambda _: callback("online")),
         )
-        self._page.schedule_update()  # the other side tells only what a page has a handler for
+        cast("Any", self._page).schedule_update()  # the other side tells only what a page has a handler for
 
         def stop() -> None:
             for end in stops:
