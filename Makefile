@@ -16,7 +16,7 @@ N ?= 2000
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup demo demo-terminal test lint format types integration simulate bench bench-db bench-fanout fuzz browser docs build wheels websockets-newest reactpy1 release publish clean
+.PHONY: help setup servers demo demo-terminal test lint format types integration simulate bench bench-db bench-fanout fuzz browser docs build wheels websockets-newest reactpy1 release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,8 +52,15 @@ types: setup  ## mypy and pyright, both strict, tests included
 browser:  ## install Chromium for the browser tests, where it is missing (Debian, as root)
 	@command -v chromium > /dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
 
-integration: setup  ## tests with real sockets, processes and databases
-	$(BIN)/pytest tests-integration $(ARGS)
+servers:  ## install Redis, an engine and compose for the integration tests, where they are missing (Debian, as root)
+	@for package in redis-server:redis-server busybox:busybox docker-compose:docker-compose docker.io:dockerd; do \
+	  command -v $${package#*:} > /dev/null && continue; \
+	  test -n "$${updated:-}" || { apt-get update -qq; updated=yes; }; \
+	  apt-get install -qq -y --no-install-recommends $${package%:*}; \
+	done
+
+integration: setup  ## tests with real sockets, processes and databases (REALTIME_INTEGRATION=docker, binary or lite)
+	$(BIN)/python scripts/integration.py $(ARGS)
 
 bench: setup bench-db  ## all figures: next to npm @tanstack/db, latency between clients, each stage of a live query
 	$(BIN)/python benchmarks/latency.py
