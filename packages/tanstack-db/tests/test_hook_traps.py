@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import AsyncGenerator, Callable
-from contextvars import Context
+from contextvars import Context, ContextVar
 from functools import partial
 from operator import itemgetter
 from types import SimpleNamespace
@@ -47,6 +47,31 @@ async def ui(request: pytest.FixtureRequest) -> AsyncGenerator[Framework]:
     yield cast("type[Framework]", request.param)()
     await default_client().close()
     require_sessions(False)
+
+
+# -- for whom it renders ----------------------------------------------------------------------------------------------
+
+
+async def test_a_change_that_another_user_brings_renders_for_the_own_user(ui: Framework) -> None:
+    # trap: a state that is set in another session's task lets the component render with that task's context variables.
+    # A mutant that calls the framework without the component's own context fails here.
+    user = ContextVar("user", default="nobody")
+    store = Store(0)
+
+    def body() -> object:
+        return user.get(), use_store(ui.runtime, store)
+
+    async def write(value: int) -> None:
+        user.set("ada")
+        store.set(value)
+
+    user.set("bob")
+    async with ui.show(body) as screen:
+        for value in (1, 2):
+            await asyncio.create_task(write(value))
+            await settle()
+        assert screen.frames[0] == ("bob", 0)
+        assert screen.frames[-1] == ("bob", 2)
 
 
 # -- how often it renders ----------------------------------------------------------------------------------------------

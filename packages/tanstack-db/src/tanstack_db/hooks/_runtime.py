@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .._errors import UsageError
@@ -52,9 +53,13 @@ class Runtime(Protocol):
 def on_loop(callback: Callable[[], object]) -> Callable[[], None]:
     """Return a function that calls `callback` on the loop that runs now: at once on its own thread, else soon.
 
+    It is called with the context variables of now, not with those of whoever brings the change. Else a row that one
+    user writes would let another user's components render, and start what they start, on behalf of the first.
+
     Raises:
         UsageError: none runs.
     """
+    context = copy_context()
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
@@ -69,8 +74,8 @@ def on_loop(callback: Callable[[], object]) -> Callable[[], None]:
         except RuntimeError:
             is_here = False
         if is_here:
-            callback()
+            context.copy().run(callback)  # a copy, since a framework may render, and so call this again, at once
         elif not loop.is_closed():
-            loop.call_soon_threadsafe(callback)
+            loop.call_soon_threadsafe(callback, context=context.copy())
 
     return call
