@@ -206,3 +206,22 @@ async def test_a_decision_during_a_revocation_is_made_again(application: Any) ->
 
     assert answer.json()["error"]["code"] == 403
     assert decisions == []
+
+
+async def test_a_retry_over_the_connection_has_the_same_key(application: Any) -> None:  # CF-8.16
+    application.decide = granted(publish=True)
+    message = {"action": "insert", "data": {"id": "t1"}, "id": "m1", "origin": "o1"}
+    keys = [
+        (await application.ask("publish", question(user=user, data=data))).json()["result"].get("idempotency_key")
+        for user, data in (
+            ("ann", message),
+            ("ann", message),
+            ("bob", message),
+            ("ann", {**message, "data": {"id": "t2"}}),
+            ("ann", {"text": "no mutation", "id": "m1"}),
+        )
+    ]
+
+    assert keys[0] == keys[1]
+    assert len({*keys[1:4]}) == 3
+    assert keys[4] is None

@@ -25,7 +25,7 @@ from cent.dto import CentRequest, Disconnect
 from tanstack_realtime import PublishError
 
 from ._codes import REVOKED
-from ._names import DATA_PREFIX, PRESENCE_PREFIX, subject_of
+from ._names import DATA_PREFIX, subject_of
 from ._subscription import USER_TAG
 
 if TYPE_CHECKING:
@@ -76,15 +76,14 @@ class CentrifugoApi:
         )
         await self._send(f"publish to {channel!r}", request, channel)
 
-    async def unsubscribe(self, user_id: str, channel: str) -> None:
-        """End a user's subscriptions to a channel, and its presence there.
+    async def unsubscribe(self, user_id: str, prefix: str, channel: str) -> None:
+        """End a user's subscriptions to a channel in one of the namespaces.
 
         Raises:
             PublishError: Centrifugo could not be told.
         """
-        for prefix in (DATA_PREFIX, PRESENCE_PREFIX):
-            request = UnsubscribeRequest(user=subject_of(user_id), channel=prefix + channel)
-            await self._send(f"revoke {channel!r}", request, channel)
+        request = UnsubscribeRequest(user=subject_of(user_id), channel=prefix + channel)
+        await self._send(f"revoke {channel!r}", request, channel)
 
     async def disconnect(self, user_id: str) -> None:
         """End a user's connections, for good.

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from tanstack_realtime import AuthenticationError, ChannelError, PublishError, RealtimeError
 from tanstack_realtime._json import decode_json, encode_json
 
+from ._api import idempotency_key
 from ._codes import proxy_error
 from ._config import PROXY_HEADER, PUBLISH_ROUTE, SUBSCRIBE_ROUTE
 from ._names import DATA_PREFIX, PRESENCE_PREFIX, user_of
@@ -115,7 +116,9 @@ class Proxies:
         data: Any = body.get("data")
         publication = await self._unless_revoked(lambda: self._context.gate.admit_publish(user_id, channel, data))
         self._context.observer.published(publication)
-        return {"b64data": base64.b64encode(publication.text.encode()).decode()}
+        result: dict[str, Any] = {"b64data": base64.b64encode(publication.text.encode()).decode()}
+        key = idempotency_key(publication)
+        return result if key is None else {**result, "idempotency_key": key}
 
     async def _unless_revoked(self, decide: Callable[[], Awaitable[_T]]) -> _T:
         """Decide, and decide again for as long as somebody's access was ended meanwhile."""

@@ -1,7 +1,7 @@
 """The server half: tokens for clients, answers for Centrifugo, messages through its API. It keeps nothing in memory.
 
 So it works under several workers, and without lifespan events. Only revoking has a memory: a decision that is under way
-in this process is made again; for those of other processes the end of access is told to Centrifugo a second time.
+in this process is made again; who has come in by one of another process is thrown out a few seconds later.
 """
 
 from __future__ import annotations
@@ -16,10 +16,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from tanstack_realtime import AuthenticationError, Channel, ConfigurationError, PublishError, RealtimeError
+from tanstack_realtime import (
+    AuthenticationError,
+    Channel,
+    ChannelDeniedError,
+    ConfigurationError,
+    PublishError,
+    RealtimeError,
+)
 
 from ._api import CentrifugoApi
 from ._client import TOKEN_PATH, Pass, open_link
+from ._names import DATA_PREFIX, PRESENCE_PREFIX
 from ._proxies import Proxies
 from ._tokens import connection_token
 
@@ -27,13 +35,15 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
     from tanstack_realtime import Capabilities, Link, LinkSink, OpenRequest, RealtimeTransport
-    from tanstack_realtime.server import Publication, ServerContext
+    from tanstack_realtime.server import Operation, Publication, ServerContext
 
     from ._settings import ServerSettings
 
 __all__ = ["CentrifugoServer"]
 
 _STATUS: Final[Mapping[str, int]] = {"bad_origin": 403, "bad_media_type": 415}
+
+_RIGHTS: Final[Mapping[str, Operation]] = {DATA_PREFIX: "subscribe", PRESENCE_PREFIX: "presence"}
 
 _SECOND_SWEEP: Final = 4.0
 """Seconds after which every question that was open at the time of a revocation is answered: Centrifugo waits 3."""
@@ -89,7 +99,11 @@ class CentrifugoServer:
             PublishError: Centrifugo could not be told.
         """
         self._revocations += 1
-        await self._end_access(user_id, channel)
+        if channel is None:
+            await self._api.disconnect(user_id)
+            return
+        for prefix in _RIGHTS:
+            await self._api.unsubscribe(user_id, prefix, channel.raw)
         task = asyncio.get_running_loop().create_task(self._sweep_again(user_id, channel))
         self._sweeps.add(task)
         task.add_done_callback(self._sweeps.discard)
@@ -130,16 +144,17 @@ class CentrifugoServer:
         body = {"url": admission.url, "user": admission.user_id, "token": admission.token, "expires_in": lifetime}
         return JSONResponse(body, headers={"cache-control": "no-store"})
 
-    async def _end_access(self, user_id: str, channel: Channel | None) -> None:
-        if channel is None:
-            await self._api.disconnect(user_id)
-        else:
-            await self._api.unsubscribe(user_id, channel.raw)
-
-    async def _sweep_again(self, user_id: str, channel: Channel | None) -> None:
+    async def _sweep_again(self, user_id: str, channel: Channel) -> None:
         await asyncio.sleep(_SECOND_SWEEP)
+        for prefix, operation in _RIGHTS.items():
+            try:
+                await self._context.gate.admit(user_id, channel, operation)
+            except ChannelDeniedError:
+                await self._end_quietly(user_id, prefix, channel)
+
+    async def _end_quietly(self, user_id: str, prefix: str, channel: Channel) -> None:
         try:
-            await self._end_access(user_id, channel)
+            await self._api.unsubscribe(user_id, prefix, channel.raw)
         except PublishError as error:
             self._context.report(error)
 

@@ -81,8 +81,7 @@ class DataSubscription:
     async def stop(self) -> None:
         """Unsubscribe. Nothing is told from now on."""
         self._stopped = True
-        if not self.ack.done():
-            self.ack.cancel()
+        _ = self._fail(ConnectionLostError(f"{self.channel!r} was unsubscribed before the server had answered"))
         await self._drop()
 
     def lost(self, error: ConnectionLostError) -> None:
