@@ -34,10 +34,15 @@ class Site:
         self.read_at.append(asyncio.get_running_loop().time())
         return [row for row in self.rows.values() if row.room == room]
 
-    def show(self, client: RealtimeClient, room: str) -> LiveQuery[Rows[Note]]:
+    def show(self, client: RealtimeClient, room: str, *, spread: float = 1.0) -> LiveQuery[Rows[Note]]:
         """Put a room on a client's screen."""
         options = realtime_collection_options(
-            id="notes", schema=Note, get_key=lambda n: n.id, channel="notes", query_fn=self.read
+            id="notes",
+            schema=Note,
+            get_key=lambda n: n.id,
+            channel="notes",
+            query_fn=self.read,
+            refetch_spread=spread,
         )
         notes = client.collection(create_collection(options))
         screen = live_query(lambda q: q.from_(notes).where(lambda n: n.room == room), client=client.db)
@@ -135,6 +140,27 @@ async def test_after_a_restart_clients_and_their_fetches_are_spread() -> None:  
         busiest = max(sum(start <= delay < start + 1 for delay in delays) for start in delays)
         assert busiest <= len(clients) / 2
         assert delays[-1] - delays[0] > 4
+
+
+async def test_after_a_crash_fetches_are_spread_though_everybody_is_back_within_a_second() -> None:  # G7, G10
+    async with RealtimeSandbox(preset=SimulatedNode()) as sandbox:
+        site = Site(sandbox)
+        clients = [await sandbox.client(f"user {number}") for number in range(40)]
+        screens = [site.show(client, "1", spread=8) for client in clients]
+        await sandbox.pass_time(15)
+        site.forget_reads()
+        await sandbox.kill()
+        site.rows["n1"] = Note("n1", "1")
+        await sandbox.start()
+        began = asyncio.get_running_loop().time()
+        await sandbox.pass_time(1.5)
+        assert all(client.is_connected for client in clients)
+        await sandbox.pass_time(60)
+        assert all(shown(screen) == ["n1"] for screen in screens)
+        assert site.reads == {"1": len(clients)}
+        delays = sorted(at - began for at in site.read_at)
+        assert max(sum(start <= delay < start + 1 for delay in delays) for start in delays) <= len(clients) / 3
+        assert delays[-1] <= 1.5 + 8
 
 
 async def test_a_lost_connection_is_found_by_both_ends_in_the_declared_time() -> None:  # C14

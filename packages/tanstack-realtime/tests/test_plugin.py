@@ -19,7 +19,12 @@ def test_builds(realtime_sandbox):
 """
 
 
-def test_a_failure_prints_the_seed_and_the_option_replays_it(pytester: pytest.Pytester) -> None:
+def test_a_failure_prints_the_seed_and_the_option_replays_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Other packages' plugins take seconds to load; the next test shows that this one is found by itself.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "tanstack_realtime_pytest")
     pytester.makepyfile(SEEDED)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(failed=2)
