@@ -6,7 +6,10 @@ query:
 
 - its result is what `naive` computes from the collections' visible rows, with nested loops and sorts,
 - it published at most once, and not at all when its result is what it was,
-- the changes that it told lead from the result before to the one now: by key, and for ordered queries as a list.
+- the changes that it told lead from the result before to the one now: by key, and for ordered queries as a list,
+- an effect was told of the same rows as they entered, changed and left.
+
+In the end `query_once` of the same query, made anew, gives the same result.
 
 ``TANSTACK_DB_ORACLE_RUNS=20`` runs twenty times as many histories.
 
@@ -28,17 +31,21 @@ from tanstack_db import (
     Change,
     Collection,
     DbClient,
+    Effect,
     LiveQuery,
     QueryBuilder,
     Rows,
     Tx,
     avg,
     col,
+    collect,
     collection_options,
     count,
+    create_effect,
     live_query,
     max_,
     min_,
+    query_once,
     sum_,
 )
 from tanstack_db.testing import ManualSource, VirtualClockLoop, settle
@@ -196,6 +203,8 @@ def totals_of(rows: Sequence[Any], keys: Sequence[Any]) -> Row:
         "avg": avg(first),
         "min": min_(last),
         "max": max_(first),
+        "all": collect(last),
+        "different": collect(first, distinct=True),
     }
 
 
@@ -411,6 +420,8 @@ def naive_totals(rows: Sequence[Sequence[Row | None]], keys: Sequence[Any]) -> R
         "avg": sum(first) / len(first) if first else None,
         "min": min(last, default=None),
         "max": max(first, default=None),
+        "all": tuple(sorted(last)),
+        "different": tuple(sorted(set(first))),
     }
 
 
@@ -589,15 +600,40 @@ class Watched:
 
     spec: Spec
     query: LiveQuery[Any]
+    tables: Sequence[Collection[Row, int]]
     publications: int = 0
     shown: Any = None
     rows: dict[Any, Any] = field(default_factory=dict[Any, Any])
     listed: list[tuple[Any, Any]] = field(default_factory=list[tuple[Any, Any]])
+    effected: dict[Any, Any] = field(default_factory=dict[Any, Any])
+    effect: Effect[Any] = field(init=False)
 
-    def start(self) -> None:
+    def start(self, client: DbClient) -> None:
+        query = build(self.spec, self.tables)
+        self.effect = create_effect(
+            query, on_enter=self.entered, on_update=self.updated, on_exit=self.left, client=client
+        )
         self.query.subscribe(self.published)
         self.query.subscribe_changes(self.changed, include_initial_state=True)
         self.shown = (self.listed if self.spec.is_ordered else self.rows).copy()
+
+    def close(self) -> Any:
+        result = self.query.get()
+        self.query.close()
+        self.effect.close()
+        return result
+
+    def entered(self, change: Change[Any, Any]) -> None:
+        assert change.key not in self.effected
+        self.effected[change.key] = change.value
+
+    def updated(self, change: Change[Any, Any]) -> None:
+        assert plain(self.effected[change.key]) == plain(change.previous)
+        assert plain(change.value) != plain(change.previous), "a row that only moved was told as updated"
+        self.effected[change.key] = change.value
+
+    def left(self, change: Change[Any, Any]) -> None:
+        assert plain(self.effected.pop(change.key)) == plain(change.value)
 
     def published(self) -> None:
         self.publications += 1
@@ -636,6 +672,7 @@ class Watched:
         else:
             assert bag(now) == bag(expected)
             assert bag(list(self.rows.values())) == bag(now)
+        assert self.effected == self.rows
         shown = self.listed if self.spec.is_ordered else self.rows
         is_same = shown == self.shown
         assert self.publications <= batches, "a batch was published more than once"
@@ -656,10 +693,16 @@ async def follow(specs: Sequence[tuple[Spec, int]], history: Sequence[Step]) -> 
             item.check([table.rows for table in world.tables], batches=batches)
         for spec, start in specs:
             if start == index:
-                item = Watched(spec, live_query(build(spec, world.tables), client=world.client))
-                item.start()
+                item = Watched(spec, live_query(build(spec, world.tables), client=world.client), world.tables)
+                item.start(world.client)
                 item.check([table.rows for table in world.tables])
                 watched.append(item)
+    results = [(item.spec, plain(item.close())) for item in watched]
+    await asyncio.sleep(6)  # of the virtual clock: longer than a query runs that nobody needs
+    for spec, result in results:
+        once = plain(await query_once(build(spec, world.tables), client=world.client))
+        is_one = spec.is_ordered or spec.output in ("total", "first", "totals")
+        assert once == result if is_one else bag(once) == bag(result)
     assert all(str(error) == "refused" or "rolled back" in str(error) for error in world.errors)
     await world.client.close()
 
