@@ -11,6 +11,7 @@ APPLICATION = Path(__file__).parent.parent / "todos"
 PURE = [
     APPLICATION / "components.py",
     APPLICATION / "schemas.py",
+    APPLICATION / "web" / "components.py",
     *sorted((APPLICATION / "db").glob("*.py")),
     *sorted((APPLICATION / "server" / "functions").glob("*.py")),
 ]

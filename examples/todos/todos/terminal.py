@@ -96,7 +96,7 @@ class TodoTerminal(RealtimeMixin, App[None]):
     #table { height: 1fr; margin: 1 1 0 1; }
     #empty { height: 1fr; margin: 1 1 0 1; content-align: center middle; color: $text-muted; }
     #new { margin: 0 1; }
-    ToastRack { align: right top; margin-top: 2; }
+    ToastRack { dock: top; align: right top; margin-top: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "new"),

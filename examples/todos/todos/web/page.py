@@ -48,25 +48,28 @@ def make_page(connect: Callable[[str], RealtimeClient]) -> Callable[[], Any]:
     @component
     def Page() -> Any:
         user_id = current_user()
-        notice, notify = use_state("")
-        if user_id is None:
-            return Welcome()
-
-        def fail(error: Exception) -> None:
-            # How the connection is, and whether the list could be fetched, is shown where they are.
-            if not isinstance(error, RealtimeError):
-                notify(reason(error))
-
-        return html.div(
-            {"class": "app"},
-            DBProvider(
-                RealtimeProvider(Header(user_id), TodoBoard(PROJECT, key="board"), client=partial(connect, user_id)),
-                client=lambda: DbClient(on_error=fail),
-            ),
-            Notice(notice, lambda: notify("")),
-        )
+        return Welcome() if user_id is None else Window(user_id, connect)
 
     return Page
+
+
+@component
+def Window(user_id: str, connect: Callable[[str], RealtimeClient]) -> Any:
+    notice, notify = use_state("")
+
+    def fail(error: Exception) -> None:
+        # How the connection is, and whether the list could be fetched, is shown where they are.
+        if not isinstance(error, RealtimeError):
+            notify(reason(error))
+
+    return html.div(
+        {"class": "app"},
+        DBProvider(
+            RealtimeProvider(Header(user_id), TodoBoard(PROJECT), client=partial(connect, user_id)),
+            client=lambda: DbClient(on_error=fail),
+        ),
+        Notice(notice, lambda: notify("")),
+    )
 
 
 def reason(error: Exception) -> str:
