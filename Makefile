@@ -28,8 +28,11 @@ $(CURDIR)/.bootstrap/bin/uv:
 setup: $(UV)  ## install everything into .venv, as the lock says
 	$(UV) sync --locked --quiet
 
-demo: setup  ## an example; todos, or EXAMPLE=chat, ai-stream, cursors: web pages, ARGS is the port
-	cd examples/$(EXAMPLE) && ../../$(BIN)/python -m $(subst -,_,$(EXAMPLE)) $(ARGS)
+demo: setup  ## serve an example and print its addresses: todos, or EXAMPLE=chat, ai-stream, cursors (no terminal: a story)
+	@cd examples/$(EXAMPLE) && ../../$(BIN)/python -m $(subst -,_,$(EXAMPLE)) $(ARGS)
+
+demo-terminal: setup  ## todos with a server and two clients in this terminal
+	@cd examples/todos && ../../$(BIN)/python -m todos --terminal $(ARGS)
 
 test: setup  ## all tests, and every code block of the documentation (ARGS="-k word", JOBS=1)
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
