@@ -52,6 +52,7 @@ from ._frames import (
     Welcome,
 )
 from ._hub import Hub, Subscriber
+from ._leases import NEVER, Leases
 from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome
 from ._packet import Packet
 from ._presence import Attendee, Rooms
@@ -98,16 +99,8 @@ _NEXT: Final = {
     _State.CLOSED: {_State.CLOSED},
 }
 
-_RECHECKS: Final = 10
-_NEVER: Final = float("inf")
 _PRESENCE: Final = "presence "
 """Before a channel in the names of grants: what a presence grant is kept under. No channel has a space."""
-
-
-@dataclass(slots=True)
-class _Lease:
-    expires: float
-    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,12 +188,10 @@ class Session:
         self._running: Hello | Auth | Subscribe | Publish | PresenceJoin | PresenceObserve | _Recheck | None = None
         self._stale = False
         """Whether access was revoked while the running operation was asked: its answer may be older than that."""
-        self._leases: dict[str, _Lease] = {}
-        self._lease_due = _NEVER
-        """When the first of them ends, or earlier."""
-        self._expires = _NEVER
+        self._leases = Leases(retry=settings.recheck)
+        self._expires = NEVER
         """When the identity is no longer good."""
-        self._ask = _NEVER
+        self._ask = NEVER
         """When to ask for a new token."""
 
     # -- in ----------------------------------------------------------------------------------------------------------
@@ -314,12 +305,7 @@ class Session:
         if now >= self._ask:
             self._ask = now + settings.recheck
             self._send(auth_request_frame(self._expires - now))
-        if now >= self._lease_due:
-            for channel, lease in self._leases.items():
-                if now >= lease.expires:
-                    lease.expires = _NEVER  # asked once; `complete` sets the next time
-                    self._inbox.append((_Recheck(channel), 0))
-            self._lease_due = min((lease.expires for lease in self._leases.values()), default=_NEVER)
+        self._inbox.extend((_Recheck(grant), 0) for grant in self._leases.expired(now))
 
     def revoke(self, user_id: str, channel: str | None, now: float) -> None:
         """End a user's access to a channel, or with None to everything. Others are not concerned.
@@ -372,7 +358,7 @@ class Session:
             return self._started + settings.hello_timeout
         waited = settings.timeout if self._stalled else settings.timeout / 2
         quiet = self._heard + settings.heartbeat + (waited if self._pinged else 0.0)
-        return min(quiet, self._ask, self._expires, self._lease_due)
+        return min(quiet, self._ask, self._expires, self._leases.due)
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
@@ -483,7 +469,7 @@ class Session:
         self._observer.connected(self.connection_id, user_id)
 
     def _know_for(self, expires_in: float | None, now: float) -> None:
-        self._expires = self._ask = _NEVER
+        self._expires = self._ask = NEVER
         if expires_in is not None:
             self._expires = now + expires_in
             self._ask = self._expires - min(self._settings.refresh, expires_in / 2)
@@ -506,32 +492,21 @@ class Session:
         self._outbox.forget(channel)
         answer = self._hub.subscribe(self._outbox, channel, request.since, now)
         self._observer.subscribed(self.connection_id, self.user_id or "", channel, answer.recovered)
-        self._grant(channel, permissions, now)
+        self._leases.grant(channel, permissions.expires_in, now)
         self._send(
             subscription_frame(request.id, channel, answer.epoch, answer.offset, answer.recovered, answer.missed)
         )
 
-    def _grant(self, channel: str, permissions: Permissions, now: float) -> None:
-        if permissions.expires_in is None:
-            self._leases.pop(channel, None)
-        else:
-            self._leases[channel] = _Lease(now + permissions.expires_in)
-            self._lease_due = min(self._lease_due, now + permissions.expires_in)
-
-    def _rechecked(self, channel: str, outcome: Outcome, now: float) -> None:
-        lease = self._leases.get(channel)
-        if lease is None:
+    def _rechecked(self, grant: str, outcome: Outcome, now: float) -> None:
+        if grant not in self._leases:
             return
         match outcome:
             case (Channel(), Permissions() as permissions):
-                self._grant(channel, permissions, now)
-            case ChannelDeniedError(retryable=True) if lease.failures < _RECHECKS:
-                # A database that is away for a moment must not empty everybody's screen.
-                lease.failures += 1
-                lease.expires = now + self._settings.recheck
-                self._lease_due = min(self._lease_due, lease.expires)
+                self._leases.grant(grant, permissions.expires_in, now)
+            case ChannelDeniedError(retryable=True) if self._leases.undecided(grant, now):
+                pass
             case RealtimeError():
-                self._take_back(channel, outcome.code, outcome.reason, now)
+                self._take_back(grant, outcome.code, outcome.reason, now)
             case _:
                 raise AssertionError(f"{outcome!r} is no outcome of a subscribe")
 
@@ -544,7 +519,7 @@ class Session:
             members = self._rooms.join(self._outbox, channel, who, encode_json(request.state))
         else:
             members = self._rooms.observe(self._outbox, channel)
-        self._grant(_PRESENCE + channel, permissions, now)
+        self._leases.grant(_PRESENCE + channel, permissions.expires_in, now)
         self._send(presence_frame(request.id, channel, members))
 
     def _state_text(self, frame: PresenceJoin | PresenceUpdate) -> str | None:
@@ -587,7 +562,7 @@ class Session:
             self._send(revoked_frame(grant, code, reason))
 
     def _drop(self, grant: str, now: float) -> None:
-        self._leases.pop(grant, None)
+        self._leases.end(grant)
         if grant.startswith(_PRESENCE):
             self._rooms.unobserve(self._outbox, grant.removeprefix(_PRESENCE))
         else:
