@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -481,6 +482,24 @@ async def test_a_server_that_publishes_without_a_pause_makes_nobody_look_slow() 
             await site.realtime.publish(("a", {}), f"{number} {'x' * 1000}")
         assert len(await alice.take()) == len(heard) == 2000
     await alice.gone()
+
+
+async def test_a_local_client_hears_on_behalf_of_its_own_user() -> None:
+    # A mutant that delivers in the publisher's context fails here.
+    user = ContextVar("user", default="nobody")
+    heard_as: list[str] = []
+    site = Site()
+
+    async def publish() -> None:
+        user.set("alice")
+        await site.realtime.publish(("a", {}), "hello")
+
+    user.set("bob")
+    async with create_realtime_client(transport=site.realtime.local_transport(user_id="bob")) as bob:
+        await bob.subscribe(("a", {}), lambda _: heard_as.append(user.get())).live()
+        await asyncio.create_task(publish())
+        await settle()
+    assert heard_as == ["bob"]
 
 
 async def test_one_large_packet_does_not_make_a_reader_slow() -> None:  # A17

@@ -7,6 +7,7 @@ what works here works there.
 from __future__ import annotations
 
 import asyncio
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Protocol
 
 from tanstack_realtime import Capabilities, CloseReason, ConnectionLostError, Link, LinkSink, OpenRequest
@@ -67,10 +68,15 @@ class LocalTransport:
 
 
 class _LocalSink:
-    """The server's way to the client: what is written in one turn of the loop is read in the next."""
+    """The server's way to the client: what is written in one turn of the loop is read in the next.
+
+    It is read with the context variables of the task that connected, as on a socket, and not with those of whoever
+    publishes: one user's message must not let another user's client act on behalf of the first.
+    """
 
     def __init__(self, link: NodeLink, on_close: Callable[[int], None]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._link = link
         self._on_close = on_close
         self._frames: list[str] = []
@@ -113,7 +119,7 @@ class _LocalSink:
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush, context=self._context)
 
     def _flush(self) -> None:
         self._scheduled = False
