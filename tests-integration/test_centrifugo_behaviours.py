@@ -38,7 +38,7 @@ from tanstack_realtime import (
     realtime_collection_options,
 )
 from tanstack_realtime._presence_channel import Presence, PresenceScope
-from tanstack_realtime.server import Identity, Publication
+from tanstack_realtime.server import Identity, Permissions, Publication, Realtime, bearer_token
 from tanstack_realtime.testing import CHECKS, Kit, RecordingSink
 
 HELD_BY_THE_KIT: Mapping[str, str] = {
@@ -526,3 +526,34 @@ async def test_clients_of_the_servers_own_process_need_no_http(app: RealCentrifu
         await kit.until(lambda: remote.ids == ["t1"], "the remote client has its row")
         lease.release()
     await local.db.close()
+
+
+async def test_another_worker_reaches_the_same_clients(app: RealCentrifugo, kit: Kit) -> None:
+    def authorize(user_id: str, channel: Channel) -> Permissions:
+        return app.authorize(user_id, channel)  # type: ignore[return-value]
+
+    other = Realtime(authorize=authorize, get_user=bearer_token, preset=app.preset)  # no lifespan, no server
+    channel = kit.channel()
+    _, listener = await kit.listen(await kit.client("ann"), channel)
+    await other.publish(channel, "from another worker")
+    await kit.heard(listener, 1, "its message")
+    kit.refuse("ann", channel, "subscribe")
+    await other.revoke(kit.user("ann"), channel)
+    await kit.until(lambda: listener.heard("denied"), "its revocation")
+    await other.aclose()
+
+    assert listener.data == ["from another worker"]
+
+
+async def test_who_slips_in_during_a_revocation_by_another_worker_is_thrown_out(app: RealCentrifugo, kit: Kit) -> None:
+    def authorize(user_id: str, channel: Channel) -> Permissions:
+        return app.authorize(user_id, channel)  # type: ignore[return-value]
+
+    other = Realtime(authorize=authorize, get_user=bearer_token, preset=app.preset)
+    channel = kit.channel()
+    ann = await kit.client("ann")
+    await other.revoke(kit.user("ann"), channel)
+    _, listener = await kit.listen(ann, channel)  # decided before the revocation, as it were
+    kit.refuse("ann", channel, "subscribe")
+    await kit.until(lambda: listener.heard("denied"), "the second look", within=8.0)
+    await other.aclose()
