@@ -81,7 +81,11 @@ async def test_a_burst_of_moves_costs_the_connection_little(windows: Windows, se
     ann, bo = await enter(windows, server, "ann"), await enter(windows, server, "bo")
     sent: list[int] = []
     session: Any = await ann.page.context.new_cdp_session(ann.page)
-    session.on("Network.webSocketFrameSent", lambda frame: sent.append(len(frame["response"]["payloadData"])))
+
+    def measure(frame: dict[str, Any]) -> None:
+        sent.append(len(frame["response"]["payloadData"]))
+
+    session.on("Network.webSocketFrameSent", measure)
     await session.send("Network.enable")
 
     # 300 moves within half a second, as a fast mouse makes them.
