@@ -71,7 +71,7 @@ def test_a_parameter_with_a_default_is_not_one() -> None:
     [
         (
             {"channel": place_by_room},
-            r"query_fn takes \(project_id\) and channel takes",
+            r"query_fn takes \(project_id\) and channel takes .*Give query_fn's further parameters a default",
         ),
         ({"channel": place_by_anything}, r"\*\*params.*; its parameters are called by name"),
         ({"query_fn": query_anything}, "without"),

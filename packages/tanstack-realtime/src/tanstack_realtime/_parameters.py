@@ -62,7 +62,7 @@ class Parameters:
             if set(wanted) != set(names):
                 raise ConfigurationError(
                     f"collection {id!r}: {role} takes {_listed(names)} and channel takes {_listed(wanted)}; they "
-                    "must take the same. Give {role}'s further parameters a default, or add them to channel."
+                    f"must take the same. Give {role}'s further parameters a default, or add them to channel."
                 )
         unknown = set(columns or {}) - set(names)
         if unknown:
