@@ -107,6 +107,10 @@ def engine(folder: Path) -> Iterator[str | None]:
         os.environ.pop("DOCKER_HOST", None)
         process.terminate()
         process.wait()
+        # It leaves the network namespace that its containers had in common mounted.
+        for line in Path("/proc/mounts").read_text().splitlines():
+            if (mounted := line.split()[1]).startswith(f"{folder}/"):
+                output_of("umount", mounted)
 
 
 def pulled(compose: str | None) -> Found:
