@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from websockets.frames import OP_TEXT, Frame
+from websockets.frames import Frame, Opcode
 
 from realtime_preset_node._packet import BATCH_BYTES, Packet, join_packets
 
@@ -11,13 +11,13 @@ from realtime_preset_node._packet import BATCH_BYTES, Packet, join_packets
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 70_000])
 def test_the_wire_is_what_another_implementation_writes(size: int) -> None:
     text = "x" * size
-    assert Packet(text).wire == Frame(OP_TEXT, text.encode()).serialize(mask=False)
+    assert Packet(text).wire == Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 def test_sizes_are_in_bytes() -> None:
     packet = Packet("é€𝄞")
     assert packet.size == 9
-    assert packet.wire == Frame(OP_TEXT, "é€𝄞".encode()).serialize(mask=False)
+    assert packet.wire == Frame(Opcode.TEXT, "é€𝄞".encode()).serialize(mask=False)
     assert packet.wire is packet.wire  # made once
 
 
