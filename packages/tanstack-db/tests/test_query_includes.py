@@ -16,9 +16,11 @@ from tanstack_db import (
     QueryError,
     Rows,
     col,
+    count,
     create_collection,
     live_query,
     local_only_collection_options,
+    max_,
 )
 
 
@@ -224,8 +226,11 @@ REFUSED: list[tuple[str, Wrong]] = [
     ("by == and nothing else; this is row.rank > parent.id", lambda p, t: q.from_(t.issues).where("rank", ">", p.id)),
     ("by == and nothing else", lambda p, t: q.from_(t.issues).where(lambda i: (i.id == p.id) | (i.rank == 1))),
     ("by == and nothing else", lambda p, t: q.from_(t.issues).where(lambda i: p.id == "p1")),
-    ("takes a query of rows", lambda p, t: q.from_(t.issues).where(project_id=p.id).find_one()),
-    ("takes a query of rows", lambda p, t: q.from_(t.issues).where(project_id=p.id).select(n=len)),
+    ("a group already: write aggregate", lambda p, t: q.from_(t.issues).where(project_id=p.id).select(n=len)),
+    (
+        "a group already: write aggregate",
+        lambda p, t: q.from_(t.issues).where(project_id=p.id).group_by("rank").aggregate(lambda i: count()),
+    ),
     (
         "named where it cannot be",
         lambda p, t: q.from_(t.issues).where(project_id=p.id).select(lambda i: i).order_by("rank"),
@@ -269,3 +274,92 @@ def test_what_else_is_refused() -> None:
         q.from_(t.projects).order_by("id").select(lambda p: p).include(issues_of)
     rows: Rows[Any] = live_query(q.from_(t.projects)).get()
     assert rows == []
+
+
+# -- one child, and totals ---------------------------------------------------------------------------------------------
+
+
+def test_the_first_child() -> None:
+    tables = Tables()
+    tables.fill()
+    query, told = followed(
+        q.from_(tables.projects)
+        .include(
+            first=lambda p: q.from_(tables.issues).where(lambda i: i.project_id == p.id).order_by("rank").find_one()
+        )
+        .select(lambda project, issue: (project.id, issue and issue.id))
+    )
+    assert query.get() == [("p1", "i2"), ("p2", "i3"), ("p3", None)]
+
+    tables.issues.insert(Issue("i5", "p1", 3))  # behind the first
+    assert told == []
+    tables.issues.delete("i2")
+    tables.issues.insert(Issue("i6", "p3"))
+    tables.issues.delete("i3")
+    assert query.get() == [("p1", "i1"), ("p2", None), ("p3", "i6")]
+    assert [change.key for change in told] == ["p1", "p3", "p2"]
+
+
+def test_conditions_and_order_see_the_first_child() -> None:
+    tables = Tables()
+    tables.fill()
+    with_first = q.from_(tables.projects).include(
+        first=lambda p: q.from_(tables.issues).where(lambda i: i.project_id == p.id).order_by("rank").find_one()
+    )
+    query, _ = followed(with_first.where(lambda p, first: col(first).rank < 2).order_by(lambda p, first: col(first).id))
+    assert [project.id for project, _ in query.get()] == ["p1", "p2"]
+
+    tables.issues.update("i2", rank=9)  # now i1 is the first of p1, with rank 2: it was not picked for the condition
+    assert [project.id for project, _ in query.get()] == ["p2"]
+    with pytest.raises(QueryError, match="no column 'rnk'; did you mean 'rank'"):
+        with_first.where(lambda p, first: cast("Any", first).rnk < 2)
+
+
+def test_totals_of_children() -> None:
+    tables = Tables()
+    tables.fill()
+    query, told = followed(
+        q.from_(tables.projects)
+        .include(
+            totals=lambda p: (
+                q.from_(tables.issues)
+                .where(lambda i: i.project_id == p.id)
+                .aggregate(lambda i: {"issues": count(), "rank": max_(i.rank)})
+            )
+        )
+        .where(lambda p, totals: col(totals)["issues"] >= 0)
+    )
+    assert [totals for _, totals in query.get()] == [
+        {"issues": 2, "rank": 2},
+        {"issues": 1, "rank": 0},
+        {"issues": 0, "rank": None},
+    ]
+
+    tables.issues.update("i2", is_open=False)  # counts as before
+    assert told == []
+    tables.issues.update("i2", project_id="p3")
+    tables.issues.delete("i3")
+    assert [totals for _, totals in query.get()] == [
+        {"issues": 1, "rank": 2},
+        {"issues": 0, "rank": None},
+        {"issues": 1, "rank": 1},
+    ]
+    assert [change.key for change in told] == ["p1", "p3", "p2"]
+
+
+def test_a_plain_total_is_compared_as_it_is() -> None:
+    tables = Tables()
+    tables.fill()
+    query, _ = followed(
+        q.from_(tables.projects)
+        .include(
+            number=lambda p: q.from_(tables.issues).where(lambda i: i.project_id == p.id).aggregate(lambda i: count())
+        )
+        .where(lambda p, number: number > 0)
+        .order_by(lambda p, number: number, desc=True)
+        .select(lambda project, number: (project.id, number))
+    )
+    assert query.get() == [("p1", 2), ("p2", 1)]
+
+    tables.issues.insert(Issue("i5", "p2"), Issue("i6", "p2"))
+    assert query.get() == [("p2", 3), ("p1", 2)]

@@ -11,6 +11,7 @@ be discarded.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from operator import itemgetter
 from time import perf_counter
@@ -25,7 +26,7 @@ from .ivm._dispatch import EqualityDispatch
 from .ivm._distinct import Distinct
 from .ivm._filter import Filter
 from .ivm._group import Group
-from .ivm._include import Include
+from .ivm._include import Fold, Include
 from .ivm._join import Join, match_on
 from .ivm._order import Order
 from .ivm._order_hub import Member, OrderHub
@@ -346,27 +347,54 @@ def _include(include: IncludeIR, names: Sequence[str], accessors: Sequence[Acces
     def order() -> Order:
         return Order(lambda key, pair: by(key, pair[0]), limit=include.limit, offset=include.offset)
 
+    fold: Callable[[], Fold] | None = None
+    if include.totals is not None:
+        fold = partial(_totals, include.totals, width, inner)
+    elif include.single:
+        fold = _first
     show = None if include.projection is None else row_maker(include.projection.function, sources=width)
-    made = Include(match_on(parent), match_on(child), order, show, arity=count)
+    made = Include(match_on(parent), match_on(child), order, show, arity=count, fold=fold)
     return Step("include", lambda: names[count], made.push, inputs)
+
+
+def _first() -> Fold:
+    """The fold of a list of at most one row."""
+    return lambda shown: next((new[1] for _, _, new in shown if new is not None), None)
+
+
+def _totals(grouping: Grouping, sources: int, accessors: Sequence[Accessor]) -> Fold:
+    """The fold of a list to an aggregate of its rows."""
+    group = _group(grouping, sources, accessors)
+    total: Any = None
+
+    def fold(shown: Deltas) -> Any:
+        nonlocal total
+        changed = group.push([(key, old and old[0], new and new[0]) for key, old, new in shown])
+        if changed:
+            total = changed[0][2]
+        return total
+
+    return fold
+
+
+def _group(grouping: Grouping, sources: int, accessors: Sequence[Accessor]) -> Group:
+    def read(expr: ExprIR) -> Callable[[Any], Any]:
+        return value(expr, sources=sources, accessors=accessors)
+
+    return Group(
+        _tuple_of([read(key) for key in grouping.keys]),
+        [(call, _argument(call, read)) for call in grouping.calls],
+        grouping.build.function,
+        is_total=not grouping.keys,
+    )
 
 
 def _projection(ir: QueryIR, accessors: Sequence[Accessor], order: Order | None) -> Stage | None:
     count = len(accessors)
-
-    def read(expr: ExprIR) -> Callable[[Any], Any]:
-        return value(expr, sources=count, accessors=accessors)
-
     if isinstance(ir.projection, RowFunction):
         return Project(ir.projection.function, sources=count)
     if isinstance(ir.projection, Grouping):
-        grouping = ir.projection
-        return Group(
-            _tuple_of([read(key) for key in grouping.keys]),
-            [(call, _argument(call, read)) for call in grouping.calls],
-            grouping.build.function,
-            is_total=not grouping.keys,
-        )
+        return _group(ir.projection, count, accessors)
     if isinstance(ir.projection, _ir.Totals):
         functions = [(name, total.function) for name, total in ir.projection.functions]
         return Totals(functions, None if order is None else order.rows)

@@ -2,21 +2,25 @@
 
 Children are ordered and cut per key, so parents with equal keys share one list. A changed child costs O(log n) in its
 own list, and hands on the parents that have it. A list is a snapshot that shares what did not change with the one
-before; it becomes a list of items when somebody reads it.
+before; it becomes a list of items when somebody reads it. A *fold* makes something else of the children of one key,
+such as totals, and keeps it up to date.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 from .._delta import Delta, Deltas, same
 from .._snapshot import Rows
 from ._buckets import Buckets
 from ._order import Order
 
-__all__ = ["Include"]
+__all__ = ["Fold", "Include"]
+
+Fold: TypeAlias = Callable[[Deltas], Any]
+"""Takes the deltas of one list, of pairs as below, and returns what the parents get instead of it."""
 
 _NOTHING: Rows[Any] = Rows()
 
@@ -30,15 +34,19 @@ class Include:
         order: makes the order and window of one list. Its rows are pairs: a child row, and what is shown of it.
         make: what is shown of a child row.
         arity: how many sources a parent row is made of. With more than one it is a tuple.
+        fold: makes the fold of one list; None where the list itself is wanted.
     """
 
     __slots__ = (
         "_arity",
         "_child_key",
         "_children",
+        "_folds",
         "_lists",
         "_make",
+        "_new_fold",
         "_new_order",
+        "_nothing",
         "_orders",
         "_out",
         "_parent_key",
@@ -53,6 +61,7 @@ class Include:
         make: Callable[[Any], Any] | None,
         *,
         arity: int = 1,
+        fold: Callable[[], Fold] | None = None,
     ) -> None:
         self._parent_key = parent_key
         self._child_key = child_key
@@ -63,7 +72,11 @@ class Include:
         self._children: dict[Any, Any] = {}
         """Pairs by child key."""
         self._orders: dict[Hashable, Order] = {}
-        self._lists: dict[Hashable, Rows[Any]] = {}
+        self._new_fold = fold
+        self._folds: dict[Hashable, Fold] = {}
+        self._nothing: Any = _NOTHING if fold is None else fold()(())
+        self._lists: dict[Hashable, Any] = {}
+        """What parents get, where it is not nothing."""
         self._out: dict[Any, tuple[Any, ...]] = {}
         """What was handed on."""
 
@@ -88,7 +101,7 @@ class Include:
         if row is None:
             del self._out[key]
             return key, old, None
-        children = self._lists.get(self._parent_key(row), _NOTHING)
+        children = self._lists.get(self._parent_key(row), self._nothing)
         new = (row, children) if self._arity == 1 else (*row, children)
         self._out[key] = new
         return key, old, new
@@ -123,6 +136,8 @@ class Include:
             del self._orders[name]
         if not shown:
             return False
+        if self._new_fold is not None:
+            return self._refold(name, shown, self._new_fold)
         chunks = order.chunks()
         children = Rows[Any](lambda: [made for _, made in chain.from_iterable(chunks)])
         if _may_be_equal(shown) and same(self._lists.get(name, _NOTHING), children):
@@ -132,6 +147,18 @@ class Include:
         else:
             self._lists.pop(name, None)
         return True
+
+    def _refold(self, name: Hashable, shown: Deltas, new_fold: Callable[[], Fold]) -> bool:
+        fold = self._folds.get(name)
+        if fold is None:
+            fold = self._folds[name] = new_fold()
+        was, now = self._lists.get(name, self._nothing), fold(shown)
+        if name in self._orders:
+            self._lists[name] = now
+        else:
+            del self._folds[name]
+            self._lists.pop(name, None)
+        return not same(was, now)
 
 
 def _may_be_equal(shown: Deltas) -> bool:

@@ -72,7 +72,7 @@ def avg(value: object, /, *, default: object = None, distinct: bool = False) -> 
 
 
 def collect(value: V | None, /, *, distinct: bool = False) -> tuple[V, ...]:
-    """Return all values of a column, ascending; nulls are skipped. O(values) per change of one.
+    """Return all values of a column, ascending; nulls are skipped. A change of one costs O(n log n) in their number.
 
     Args:
         value: a column or an expression.

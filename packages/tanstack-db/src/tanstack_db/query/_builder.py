@@ -326,6 +326,10 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
     def include(self, children: Callable[[*Ts], Source[U]], /) -> Query[tuple[*Ts, Rows[U]], *Ts, Rows[U]]: ...
     @overload
     def include(self, /, **named: Callable[[*Ts], Source[U]]) -> Query[tuple[*Ts, Rows[U]], *Ts, Rows[U]]: ...
+    @overload
+    def include(self, child: Callable[[*Ts], One[U]], /) -> Query[tuple[*Ts, U], *Ts, U]: ...
+    @overload
+    def include(self, /, **named: Callable[[*Ts], One[U]]) -> Query[tuple[*Ts, U], *Ts, U]: ...
     def include(self, /, *args: Any, **named: Any) -> Any:
         """Give every row the list of its children, ordered and cut for each row on its own.
 
@@ -334,8 +338,9 @@ class Query(_Built[Rows[R]], Generic[R, *Ts]):
             ...     lambda todo: q.from_(comments).where(lambda c: c.todo_id == todo.id).order_by("created_at").limit(3)
             ... ).select(lambda todo, comments: TodoView(todo, comments))
 
-        A row that has no children has an empty list. Children may have includes of their own. What changes in a list
-        is a change of the rows that have it, and of nothing else.
+        A row that has no children has an empty list. Children may have includes of their own. With `find_one` a row
+        gets its first child or None, and with `aggregate` the totals of its children. What changes in a list is a
+        change of the rows that have it, and of nothing else.
 
         Args:
             args: the function that gives the query of a row's children: a query with a `where` that compares columns of

@@ -14,7 +14,7 @@ from typing import Any
 
 from .._errors import QueryError
 from ._expr import Expr, Trace, describe
-from ._ir import Call, ExprIR, IncludeIR, Outer, QueryIR, Ref, RowFunction, SourceIR, refs
+from ._ir import Call, ExprIR, Grouping, IncludeIR, Outer, QueryIR, Ref, RowFunction, SourceIR, refs
 from ._sources import row_sources, shapes_of, source_ir
 from ._trace import run
 
@@ -60,10 +60,12 @@ def include_of(children: Callable[..., Any], level: QueryIR, name: str | None) -
             "include takes a function that returns a query with a condition on the parent, as in include(lambda todo: "
             f"q.from_(comments).where(lambda comment: comment.todo_id == todo.id)), not {query!r}"
         )
-    if ir.single or not (ir.projection is None or isinstance(ir.projection, RowFunction)):
+    totals = ir.projection if ir.single and isinstance(ir.projection, Grouping) else None
+    shown = ir.projection if isinstance(ir.projection, RowFunction) else None
+    if ir.projection not in (None, totals, shown):
         raise QueryError(
-            "include takes a query of rows. For totals per parent join groups: join(q.from_(comments).group_by(...)"
-            ".aggregate(...), on=...); for one child use limit(1)"
+            "include takes a query of rows, of one row (find_one) or of totals (aggregate). The children of one parent "
+            "are a group already: write aggregate(...) without group_by, and without select(total=...)"
         )
     own: list[ExprIR] = []
     pairs: list[tuple[ExprIR, ExprIR]] = []
@@ -72,7 +74,7 @@ def include_of(children: Callable[..., Any], level: QueryIR, name: str | None) -
             pairs.append(_pair(condition, parents.outer or 0))
         else:
             own.append(condition)
-    base = replace(ir, where=tuple(own), order_by=(), limit=None, offset=0, projection=None)
+    base = replace(ir, where=tuple(own), order_by=(), limit=None, offset=0, projection=None, single=False)
     if any(any(_outers(term.expr)) for term in ir.order_by) or any(_outers_of(base)):
         raise QueryError(
             "the parent is named where it cannot be: name it in a where() of the query that include returns, not in an "
@@ -90,7 +92,9 @@ def include_of(children: Callable[..., Any], level: QueryIR, name: str | None) -
         order_by=ir.order_by,
         limit=ir.limit,
         offset=ir.offset,
-        projection=ir.projection,
+        projection=shown,
+        single=ir.single,
+        totals=totals,
     )
     if base.joins or base.union or base.distinct:
         from ._builder import Query

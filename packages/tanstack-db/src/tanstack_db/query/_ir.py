@@ -216,6 +216,8 @@ class IncludeIR:
         offset: children of each parent that are left out.
         projection: what is shown of a child.
         where: conditions on the source, as expressions over it alone.
+        single: the row gets the first child or None, and no list.
+        totals: the row gets these totals of its children, and no list.
     """
 
     index: int
@@ -226,6 +228,8 @@ class IncludeIR:
     offset: int = 0
     projection: RowFunction | None = None
     where: tuple[ExprIR, ...] = ()
+    single: bool = False
+    totals: Grouping | None = None
     kind: Literal["include"] = "include"
 
 

@@ -10,7 +10,7 @@ from typing_extensions import TypeIs
 
 from .._errors import QueryError, UnknownColumnError
 from .._relation import LiveSource
-from ._ir import QueryIR, Ref, SourceIR
+from ._ir import IncludeIR, QueryIR, Ref, SourceIR
 from ._trace import Shape
 
 __all__ = ["is_source", "one_source", "resolve", "row_sources", "shape_of", "shapes_of", "source_ir"]
@@ -71,8 +71,16 @@ class _United(LiveSource[Any]):
         self.shapes = frozenset(replace(shape, name="") for shape in shapes_of(sources))
 
 
-class _Children(LiveSource[Any]):
-    """The list that an include adds to a row: it has no columns."""
+class _Included(LiveSource[Any]):
+    """What an include adds to a row: something to name columns of, never opened."""
+
+    def __init__(self, include: IncludeIR, source: SourceIR) -> None:
+        if include.totals is not None or (include.single and include.projection is not None):
+            self.shape = Shape(source.name, is_made=True)
+        elif include.single:
+            self.shape = shape_of(source)
+        else:
+            self.shape = Shape(source.name, frozenset())  # a list has no columns
 
 
 def row_sources(level: QueryIR) -> tuple[SourceIR, ...]:
@@ -81,9 +89,9 @@ def row_sources(level: QueryIR) -> tuple[SourceIR, ...]:
         return (SourceIR(_United(level.sources), level.sources[0].name, None),)
     if not level.has_includes:
         return level.sources
-    lists = {join.index for join in level.joins if join.kind == "include"}
+    included = {join.index: join for join in level.joins if join.kind == "include"}
     return tuple(
-        SourceIR(_Children(), source.name, None) if index in lists else source
+        SourceIR(_Included(included[index], source), source.name, None) if index in included else source
         for index, source in enumerate(level.sources)
     )
 
@@ -94,8 +102,8 @@ def shape_of(source: SourceIR) -> Shape:
         # What not all of them have is absent from the others, so nothing is known to be misspelt.
         shapes = source.source.shapes
         return replace(next(iter(shapes)), name=source.name) if len(shapes) == 1 else Shape(source.name)
-    if isinstance(source.source, _Children):
-        return Shape(source.name, frozenset())
+    if isinstance(source.source, _Included):
+        return source.source.shape
     ir = getattr(source.source, "ir", None)
     if not isinstance(ir, QueryIR):
         columns = getattr(source.source, "columns", None)
