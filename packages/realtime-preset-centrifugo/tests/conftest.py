@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from realtime_preset_centrifugo import CentrifugoPreset
+from tanstack_db.testing import VirtualClockLoop
 from tanstack_realtime import Channel, RealtimeError
 from tanstack_realtime.server import Identity, Permissions, Realtime, bearer_token
 
@@ -23,7 +24,10 @@ ENVIRON = {
     "REALTIME_PROXY_SECRET": "the-secret-of-the-proxies-0123456789ab",
 }
 
-Ask: TypeAlias = Callable[..., Awaitable[httpx.Response]]
+
+def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, type[VirtualClockLoop]]:
+    """Tests run in virtual time."""
+    return {"virtual": VirtualClockLoop}
 
 
 @dataclass
