@@ -5,7 +5,7 @@ The checks are `assert_type`: they do nothing at run time, and fail under mypy a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict, assert_type
@@ -31,6 +31,7 @@ from tanstack_db import (
     count_if,
     create_collection,
     create_effect,
+    live,
     live_query,
     local_only_collection_options,
     max_,
@@ -118,6 +119,19 @@ def test_the_list() -> None:
     by_keyword = live_query(lambda q: q.from_(todos).where(project_id=pid))
     assert_type(by_keyword.get(), Rows[Todo])
     assert_type(live_query(todos).get(), Rows[Todo])
+
+
+async def test_the_loops() -> None:
+    async for rows in live(lambda q: q.from_(todos).where(lambda t: t.project_id == pid)):
+        assert_type(rows, Rows[Todo])
+        break
+    changes = live(todos).changes()
+    assert_type(changes, AsyncGenerator[Change[Todo, Any], None])
+    await changes.aclose()
+    first = live(lambda q: q.from_(todos).where(lambda t: t.id == "1").find_one())
+    async for todo in first:
+        assert_type(todo, Todo | None)
+        break
 
 
 def test_the_join() -> None:
