@@ -26,7 +26,7 @@ from . import _checks_access as _checks_access
 from . import _checks_connection as _checks_connection
 from . import _checks_delivery as _checks_delivery
 from . import _checks_presence as _checks_presence
-from ._asgi import AsgiApp, AsgiServer
+from ._asgi import MOUNT, AsgiApp, AsgiServer
 from ._broken import BROKEN_TRANSPORTS, BrokenLink, BrokenSink, BrokenTransport, broken
 from ._broken_presence import BROKEN_PRESENCE, BrokenPresenceLink
 from ._conformance import (
@@ -59,6 +59,7 @@ __all__ = [
     "BROKEN_TRANSPORTS",
     "CHECKS",
     "MEMORY_CAPABILITIES",
+    "MOUNT",
     "NOT_OF_A_TRANSPORT",
     "Access",
     "AsgiApp",
