@@ -2,7 +2,8 @@
 const root = document.documentElement;
 let focused = null;
 
-// The page cannot be used while there is no server: it says so, and keeps what was typed.
+// The page cannot be used while there is no server: it says so, and keeps what was typed. ReactPy would keep clicks, too,
+// and play them to the session that follows, where they hit whatever is in the same place.
 const setOffline = (isOffline) => {
   const app = document.getElementById("app");
   if (!app || isOffline === root.hasAttribute("data-offline")) return;
@@ -13,21 +14,10 @@ const setOffline = (isOffline) => {
 };
 
 window.WebSocket = class extends WebSocket {
-  #isShown = false;
-
   constructor(...args) {
     super(...args);
-    this.addEventListener("message", () => {
-      this.#isShown = true;
-      setOffline(false);
-    });
+    this.addEventListener("message", () => setOffline(false));
     this.addEventListener("close", () => setOffline(true));
-  }
-
-  // ReactPy sends the events of the outage once it is back. They name handlers of a session that is gone, and would
-  // reach the new one before its first frame.
-  send(data) {
-    if (this.#isShown) super.send(data);
   }
 };
 
