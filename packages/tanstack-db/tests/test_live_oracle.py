@@ -104,6 +104,7 @@ class Spec:
     output: Output = "rows"
     group: tuple[tuple[int, str], ...] = ()
     having: int | None = None
+    child: Literal["list", "first", "totals"] = "list"
 
     @property
     def is_ordered(self) -> bool:
@@ -163,6 +164,7 @@ def specs(draw: st.DrawFn) -> Spec:
         output,
         tuple(draw(st.lists(st.tuples(of_source, st.sampled_from(COLUMNS)), min_size=1, max_size=2, unique=True))),
         draw(st.sampled_from([None, 1])),
+        draw(st.sampled_from(["list", "first", "totals"])),
     )
 
 
@@ -276,19 +278,25 @@ def children(spec: Spec, tables: Sequence[Collection[Row, int]]) -> Callable[...
     def of(*parents: Any) -> Any:
         query = QueryBuilder().from_(tables[0]).where(lambda row: parents[0]["a"] == row["a"]).order_by("b", "desc")
         query = query if spec.having is None else query.limit(spec.having)
-        return query.include(deeper) if spec.group[0][1] == "a" else query
+        if spec.child == "totals":
+            return query.aggregate(aggregates([]))
+        query = query.include(deeper) if spec.group[0][1] == "a" else query
+        return query if spec.child == "list" else query.find_one()
 
     return of
 
 
-def naive_children(spec: Spec, parents: Sequence[Row | None], tables: Sequence[Mapping[int, Row]]) -> list[Any]:
+def naive_children(spec: Spec, parents: Sequence[Row | None], tables: Sequence[Mapping[int, Row]]) -> Any:
     wanted = None if parents[0] is None else parents[0]["a"]
     found = [(key, row) for key, row in tables[0].items() if wanted is not None and row["a"] == wanted]
     found.sort(key=lambda item: (part(item[1]["b"], desc=True), item[0]))
     rows = [row for _, row in found][: spec.having]
-    if spec.group[0][1] != "a":
-        return rows
-    return [(row, [selected(other) for key, other in tables[1].items() if key == row["a"]]) for row in rows]
+    if spec.child == "totals":
+        return naive_totals([(row,) for row in rows], [])
+    shown: list[Any] = rows
+    if spec.group[0][1] == "a":
+        shown = [(row, [selected(other) for key, other in tables[1].items() if key == row["a"]]) for row in rows]
+    return shown if spec.child == "list" else next(iter(shown), None)
 
 
 def build(spec: Spec, tables: Sequence[Collection[Row, int]]) -> Any:
