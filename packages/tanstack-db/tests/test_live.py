@@ -470,8 +470,9 @@ async def test_a_loop_over_changes_that_waits_ends_with_the_query(client: DbClie
     await settle()
     source.write({"id": 2})
     await settle()
-    query.close()
-    assert await task == [2]
+    source.write({"id": 3})
+    query.close()  # before the loop has taken it
+    assert await task == [2, 3]
     with pytest.raises(UsageError, match="closed"):
         await anext(query.changes())
 
