@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import inspect
 import random as _random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from uuid import uuid4
 
 from tanstack_db import DbClient
@@ -17,14 +16,13 @@ from tanstack_store import Derived, Readable, Store
 
 from ._connection import ConnectionMachine, Phase, Timing
 from ._connection_events import Close, Connect, Disconnect, Emit, Wake
+from ._credentials import Credentials, GetToken
 from ._driver import ConnectionDriver
 from ._endpoint import Endpoint
 from ._errors import (
     ClosedError,
     ConfigurationError,
-    ConnectionLostError,
     NotConnectedError,
-    RealtimeError,
 )
 from ._http import DefaultHttp, Http
 from ._keys import ChannelLike, parse_channel, serialize_key
@@ -46,9 +44,6 @@ __all__ = ["GetToken", "OnError", "RealtimeClient"]
 
 C = TypeVar("C")
 S = TypeVar("S")
-
-GetToken: TypeAlias = Callable[[], str | Awaitable[str | None] | None]
-"""Returns a fresh token, sync or async; asked before every attempt and every HTTP request, and when one expires."""
 
 OnError: TypeAlias = Callable[[Exception], object]
 
@@ -112,10 +107,9 @@ class RealtimeClient:
         self._transport = transport
         self._url = url
         self._preset = preset
-        self._get_token = get_token
-        self._headers = dict(headers or {})
+        self._credentials = Credentials(get_token, headers, self.report)
         self._http = http or DefaultHttp()
-        self._endpoint = Endpoint(url, self._http, self._request_headers)
+        self._endpoint = Endpoint(url, self._http, self._credentials.request_headers)
         self._on_error = on_error or db.report
         self._owns_db = owns_db
         self._user_hooks: dict[object, Callable[[], object]] = {}
@@ -456,40 +450,11 @@ class RealtimeClient:
         self._published += 1
         self.observer.published(channel, data, clock() - started, None)
 
-    async def _token(self) -> str | None:
-        if self._get_token is None:
-            return None
-        try:
-            result = self._get_token()
-            token = cast("object", await result if inspect.isawaitable(result) else result)
-        except RealtimeError:
-            raise
-        except Exception as error:
-            failure = ConnectionLostError(f"get_token raised {error!r}", reason=f"get_token raised {error!r}")
-            failure.__cause__ = error
-            self.report(failure)
-            raise failure from error
-        if token is not None and not isinstance(token, str):
-            raise ConfigurationError(f"get_token returned {type(token).__name__}; return a str, or None for no token")
-        return token
-
-    async def _request_headers(self) -> Mapping[str, str]:
-        token = await self._token()
-        return self._headers if token is None else {**self._headers, "authorization": f"Bearer {token}"}
-
     async def _make_request(self) -> OpenRequest:
         if self._preset is not None:
             await self._endpoint.check_preset(self._preset)
-        refresh = None if self._get_token is None else self._refresh_token
-        return OpenRequest(self._url, await self._token(), MappingProxyType(self._headers), self.origin, refresh)
-
-    async def _refresh_token(self) -> str | None:
-        try:
-            return await self._token()
-        except RealtimeError as error:
-            if not error.retryable:  # the others have been reported, or are tried again
-                self.report(error)
-            raise
+        who = self._credentials
+        return OpenRequest(self._url, await who.token(), who.headers, self.origin, who.refresh)
 
     def _woken(self, event: LifecycleEvent) -> None:
         if not self._closing and _loop_runs():
