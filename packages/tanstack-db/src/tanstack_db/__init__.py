@@ -3,6 +3,8 @@
 Layers, each using only those below it:
 
 =====================  =================================================================================================
+``react`` ``solara``   the hooks of component frameworks, and ``flet``; ``hooks`` has them once, over four primitives
+``nicegui``            pages that follow live queries, and ``textual`` widgets; ``_keyed``: row by row
 ``_effect``            `create_effect`: functions that are called as rows enter and leave a result
 ``_live``              `live_query`: handles of live results; ``_result`` is what runs, once per client and query
 ``_pages``             `infinite_query`, `paged_query`: long results in pieces

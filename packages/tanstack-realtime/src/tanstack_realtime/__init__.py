@@ -3,6 +3,8 @@
 Layers, each using only those below it:
 
 ==================================  ====================================================================================
+``react``, ``solara``, ``flet``     hooks and providers; ``hooks`` has them once, over `tanstack_db.hooks.Runtime`
+``nicegui``, ``textual``            pages and widgets with a connection; ``_lifecycle``: the user is back
 ``_cli``                            the command ``tanstack-realtime``
 ``_create``, ``_client``            `create_realtime_client`, `RealtimeClient`; ``_slot`` lets collections find it
 ``_presence_channel``               who is here: `Presence`, `create_presence_channel`; ``_presence_hub`` is its shell
