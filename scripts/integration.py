@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -68,7 +68,7 @@ def output_of(*command: str, **environment: str) -> str | None:
 
 
 @contextlib.contextmanager
-def engine(folder: Path) -> Iterator[str | None]:
+def engine(folder: Path) -> Generator[str | None]:
     """Find Docker's engine, or start one for as long as this runs; gives the compose command, or None without both."""
     compose = next(
         (name for name in ("docker compose", "docker-compose") if output_of(*name.split(), "version") is not None), None
