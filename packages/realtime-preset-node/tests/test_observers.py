@@ -31,7 +31,11 @@ class Here:
     name: str = ""
 
 
-LOBBY = create_presence_channel(id="lobby", channel=lambda room: ("notes", {"room": room}), state=Here)
+def channel_of(room: str) -> tuple[str, dict[str, str]]:
+    return ("notes", {"room": room})
+
+
+LOBBY = create_presence_channel(id="lobby", channel=channel_of, state=Here)
 
 
 def hooks_of(protocol: type) -> set[str]:

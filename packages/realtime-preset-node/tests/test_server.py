@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, replace
@@ -695,7 +695,9 @@ async def test_the_server_is_counted_and_observed() -> None:  # V8
 
     ear = Ear()
     site = Site(observer=ear, preset=NodePreset(slow_readers=LATEST, max_backlog=262_144))
-    nothing = dict.fromkeys(("channels", "idle_channels", "subscriptions", "history_messages", "history_size"), 0)
+    nothing: dict[str, int] = dict.fromkeys(
+        ("channels", "idle_channels", "subscriptions", "history_messages", "history_size"), 0
+    )
     assert site.realtime.statistics() == ServerStatistics(preset=nothing)
     alice = await site.client("alice")
     answer = await alice.subscribe("ticks")
@@ -788,7 +790,7 @@ def test_every_test_of_an_application_may_enter_it() -> None:  # V7
     site = Site()
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         async with site.realtime:
             yield
 
