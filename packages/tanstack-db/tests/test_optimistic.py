@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -25,6 +26,7 @@ from tanstack_db import (
     UnknownKeyError,
     UsageError,
     collection_options,
+    live_query,
 )
 from tanstack_db.testing import ManualSource, settle
 
@@ -236,6 +238,36 @@ async def test_18_a_temporary_key_is_one_row_at_every_moment() -> None:
         [Change("insert", "server", Todo("server", "new")), Change("delete", "temp", Todo("temp", "new"))]
     ]
     assert world.rows() == [Todo("server", "new")]
+
+
+def id_of(row: dict[str, Any]) -> str:
+    return cast("str", row["id"])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_18_a_row_that_the_handler_writes_itself_comes_when_the_temporary_one_goes(fails: bool) -> None:
+    source, client = ManualSource[dict[str, Any], str](), DbClient()
+    seen: list[list[str]] = []
+
+    async def on_insert(_: object) -> None:
+        source.write({"id": "server", "n": 1})
+        seen.append(sorted(todos.keys()))
+        await asyncio.sleep(1)
+        if fails:
+            raise OSError
+
+    todos = client.build(collection_options(id="todos", get_key=id_of, sync=source, on_insert=on_insert))
+    query = live_query(lambda q: q.from_(todos), client=client)
+    query.subscribe(lambda: seen.append([row["id"] for row in query.get()]))
+    tx = todos.insert({"id": "temp", "n": 1})
+    source.write({"id": "another", "n": 2})  # not the handler's doing, so it is not kept back
+    with suppress(OSError):
+        await tx.persisted()
+    shown = [ids for ids in seen if "temp" in ids and "server" in ids]
+    assert shown == []
+    assert sorted(seen[-1]) == ["another", "server"]
+    assert ["another", "temp"] in [sorted(ids) for ids in seen]
+    await client.close()
 
 
 async def test_18_an_edit_of_a_temporary_row_follows_it_to_its_key() -> None:

@@ -19,7 +19,7 @@ from typing_extensions import TypeVar
 
 from ._batch import Scheduler
 from ._errors import NoSessionError, UsageError
-from ._transaction import Persist, Tx, require_loop, scope
+from ._transaction import Persist, Tx, clear_current, require_loop, scope
 from ._work import Work
 
 if TYPE_CHECKING:
@@ -260,6 +260,7 @@ class DbClient:
         """Like `start`, and return the task."""
         context = copy_context()
         context.run(_active.set, None if self is _default else self)
+        context.run(clear_current)  # work that a handler begins is not the handler's own
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._done)

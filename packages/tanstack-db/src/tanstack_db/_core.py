@@ -44,6 +44,7 @@ from ._overlay import Layer, Overlay
 from ._relation import Lease, LoadSubset, Relation
 from ._subscription import ChangeSubscription, Feeds, Listeners
 from ._sync import Cleanup, SyncContext, SyncRun
+from ._transaction import current_transaction
 
 if TYPE_CHECKING:
     from ._client import CollectionOptions, DbClient
@@ -340,6 +341,9 @@ class CollectionCore(Relation, Generic[T, K]):
             mutation.is_confirmed = True
         if layer is not None:
             self._overlay.drop(mutation.key, layer, rebase=rebase)
+        withheld, mutation._withheld = mutation._withheld, ()
+        for key, cover in withheld:
+            self._overlay.drop(key, cover, rebase=False)
 
     def _apply(self, writes: Mapping[K, T | None], *, is_all: bool) -> None:
         """Take over a sync transaction: rows by key, None for a delete. With `is_all` there are no other rows."""
@@ -350,9 +354,28 @@ class CollectionCore(Relation, Generic[T, K]):
                 for key in list(self._overlay.synced_keys()):
                     if key not in writes:
                         self._overlay.write(key, None)
+            elif (running := current_transaction()) is not None:
+                self._withhold(writes, running.mutations)
             self._overlay.write_all(writes)
         finally:
             scheduler.leave()
+
+    def _withhold(self, writes: Mapping[K, T | None], mutations: Sequence[Mutation[Any]]) -> None:
+        """Keep new rows hidden that the handler of an insert writes itself.
+
+        One of them is the inserted row under the server's key: it is shown in the moment in which the row under the
+        temporary key goes.
+        """
+        for mutation in mutations:
+            if mutation.collection is self and mutation.type == "insert" and (shown := mutation._layer) is not None:
+                break
+        else:
+            return
+        for key, row in writes.items():
+            if row is not None and not self._overlay.is_overlaid(key) and self._overlay.synced(key) is None:
+                cover = Layer[T](shown.order, None, None, mutation)
+                self._overlay.push(key, cover)
+                mutation._withheld = (*mutation._withheld, (key, cover))
 
     def _began(self) -> None:
         self.client.scheduler.schedule(self)

@@ -50,6 +50,7 @@ class Mutation(Generic[T]):
     created_at: datetime = field(default_factory=partial(datetime.now, UTC))
     is_confirmed: bool = False
     _layer: Layer[T] | None = None
+    _withheld: tuple[tuple[Any, Layer[T]], ...] = ()
     _owner: Any = None
     _id: str | None = None
 

@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from ._collection import Collection
     from ._work import Work
 
-__all__ = ["Persist", "Transaction", "TransactionState", "Tx", "current_transaction", "require_loop", "scope"]
+__all__ = [
+    "Persist",
+    "Transaction",
+    "TransactionState",
+    "Tx",
+    "clear_current",
+    "current_transaction",
+    "require_loop",
+    "scope",
+]
 
 T = TypeVar("T", default=dict[str, Any])
 K = TypeVar("K", default=Any)
@@ -57,6 +66,11 @@ def set_current(transaction: Transaction[Any]) -> Generator[None, None, None]:
         yield
     finally:
         _current.reset(token)
+
+
+def clear_current() -> None:
+    """Make none the current one."""
+    _current.set(None)
 
 
 def require_loop(what: str) -> None:
