@@ -5,8 +5,8 @@ of layers, one per transaction that changed it. The topmost layer decides. So a 
 transactions are open, and rows that nobody has changed locally exist once.
 
 What is synced under a layer stays hidden until the last layer of that key has gone: a row does not flicker while its
-transaction is under way. Rows that no transaction touches are never held back, but for those that the handler of an insert
-writes itself (`CollectionCore._withhold`).
+transaction is under way. Rows that no transaction touches are never held back, but for those that the handler of an
+insert writes itself (`CollectionCore._withhold`).
 """
 
 from __future__ import annotations
