@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from ai_stream.server.transcript import Transcript
 
 from tanstack_db import DbClient, LiveQuery, Rows, live_query
 from tanstack_realtime import create_realtime_client
-from tanstack_realtime.server import Realtime
+from tanstack_realtime.server import Realtime, publish_text
 from tanstack_start import as_user
 
 
@@ -75,8 +76,11 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Model:
 
 
 @pytest.fixture
-async def realtime(model: Model) -> AsyncGenerator[Realtime]:
+async def realtime(model: Model, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Realtime]:
     async with Realtime(authorize=authorize, get_user=lambda connection: None, preset="node") as realtime:
+        # Other examples that the same test process has imported have a Realtime, too.
+        monkeypatch.setattr(ai, "publish", realtime.publish)
+        monkeypatch.setattr(ai, "publish_text", partial(publish_text, publish=realtime.publish))
         yield realtime
         await ai.answering.aclose()
 
