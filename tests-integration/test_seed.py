@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -20,7 +21,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from tanstack_db import DbClient, live_query
 from tanstack_realtime import Channel, ConfigurationError, create_realtime_client
-from tanstack_realtime.server import Permissions, Realtime
+from tanstack_realtime.server import Permissions, Realtime, publish_text
 
 DEADLINE = 8.0
 
@@ -86,7 +87,7 @@ class Page:
 
 
 @pytest.fixture
-async def realtime(tmp_path: Path) -> AsyncGenerator[Realtime]:
+async def realtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Realtime]:
     db.engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/seed.db")
     async with db.engine.begin() as connection:
         await connection.run_sync(seed_app.Base.metadata.create_all)
@@ -95,6 +96,9 @@ async def realtime(tmp_path: Path) -> AsyncGenerator[Realtime]:
     seed_app.comments.clear()
     seed_app.history.clear()
     async with Realtime(authorize=seed_app.authorize, get_user=lambda connection: None, preset="node") as realtime:
+        # Applications that other tests in this process have imported have a Realtime, too.
+        monkeypatch.setattr(seed_app, "publish", realtime.publish)
+        monkeypatch.setattr(seed_app, "publish_text", partial(publish_text, publish=realtime.publish))
         yield realtime
     await db.engine.dispose()
 
