@@ -81,9 +81,13 @@ class RealCentrifugo:
             if self.serving.done():
                 await self.serving
             await asyncio.sleep(0)
-        await self.centrifugo.start()
-        for name in ("ann", "bob", "nobody"):
-            self.proxies[name] = await self.stack.enter_async_context(TcpProxy(self.centrifugo.port))
+        try:
+            await self.centrifugo.start()
+            for name in ("ann", "bob", "nobody"):
+                self.proxies[name] = await self.stack.enter_async_context(TcpProxy(self.centrifugo.port))
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -23,7 +23,7 @@ SECRETS: Final = {
     "REALTIME_PROXY_SECRET": "proves-that-it-is-centrifugo-01234567",
 }
 
-_HEALTHY_WITHIN: Final = 30.0
+_HEALTHY_WITHIN: Final = 60.0
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -1,14 +1,23 @@
-"""Fixtures of the tests with a real browser."""
+"""Fixtures of the tests with a real browser; and what providers in this process leave behind."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
 from chromium import DEADLINE, FLAGS, SCREENSHOTS, Serve, ServerProcess, Windows, program
 from playwright.async_api import async_playwright, expect
+
+from tanstack_db import require_sessions
+
+
+@pytest.fixture(autouse=True)
+def one_user_again() -> Generator[None]:
+    """A provider says that its process renders for many users; the next test's may be a terminal."""
+    yield
+    require_sessions(False)
 
 
 @pytest.fixture
