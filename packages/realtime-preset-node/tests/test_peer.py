@@ -102,3 +102,17 @@ async def test_what_was_answered_is_sent_before_the_close() -> None:
         assert sink.writes[-1] == "closed 1012"
         servers[0].detach(peer)
         await peer.end(1006)
+
+
+async def test_a_message_does_not_overtake_answers_of_the_same_turn() -> None:
+    servers = list[NodeServer]()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)):
+        peer, sink = await connected(servers[0])
+        peer.feed('{"type":"unsubscribe","id":1,"channel":"a"}')
+        peer.feed('{"type":"publish","id":2,"channel":"a","data":1}')
+        # Right after the step that answers, before the turn has ended.
+        asyncio.get_running_loop().call_soon(peer.deliver, Packet('{"type":"message"}'))
+        await settle()
+        assert [frame["type"] for frame in sink.frames()] == ["ok", "ok", "message"]
+        servers[0].detach(peer)
+        await peer.end(1006)
