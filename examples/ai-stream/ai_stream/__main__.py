@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 import uvicorn
 
 from .server.app import app
 
 if __name__ == "__main__":
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8000
+    parser = argparse.ArgumentParser(prog="python -m ai_stream")
+    parser.add_argument("port", nargs="?", type=int, default=8000, help="where to serve the page")
+    port: int = parser.parse_args().port
     print(f"AI stream: open http://127.0.0.1:{port}/ in two windows. Ctrl+C ends it.", flush=True)
     uvicorn.run(app, port=port, log_level="warning")

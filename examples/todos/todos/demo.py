@@ -67,7 +67,7 @@ def serve(port: int) -> int:
         try:
             listener.bind(("127.0.0.1", port))
         except OSError as error:
-            print(f"port {port} cannot be used ({error.strerror}); choose another one: --port 8001", file=sys.stderr)
+            print(f"port {port} cannot be used ({error.strerror}); choose another one, such as 8001", file=sys.stderr)
             return 1
         print(INVITATION.format(url=f"http://127.0.0.1:{port}"), flush=True)
         server = uvicorn.Server(
@@ -83,7 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m todos", description="A live todo list.")
     parser.add_argument("--terminal", action="store_true", help="two clients in this terminal instead of the web page")
     parser.add_argument("--plain", action="store_true", help="print the story even in a terminal")
-    parser.add_argument("--port", type=int, default=8000, help="where to serve the web page")
+    parser.add_argument("port", nargs="?", type=int, default=8000, help="where to serve the web page")
     arguments = parser.parse_args()
     if arguments.plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
         try:
