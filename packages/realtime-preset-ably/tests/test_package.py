@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = "realtime_preset_ably"
 DISTRIBUTION = "realtime-preset-ably"
-PUBLIC_MODULES: set[str] = set()
+PUBLIC_MODULES = {"emulator"}
 
 
 def modules() -> list[str]:
