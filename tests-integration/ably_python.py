@@ -69,9 +69,10 @@ class PythonClient(SdkClient):
     def __init__(self, name: str, news: asyncio.Event, options: Said, auth: Said | None) -> None:
         super().__init__(name, news)
         self._wanted: list[str] = []
+        self._auth = None if auth is None else dict(auth)
         self._followed: set[str] = set()
-        if auth is not None:
-            options["auth_callback"] = self._signed(auth) if "key" in auth else self._asked(auth)
+        if self._auth is not None:
+            options["auth_callback"] = self._signed(self._auth) if "key" in self._auth else self._asked(self._auth)
         self._rt = _ably.AblyRealtime(**options)
         self._rt.connection.on(self._on_connection)
 
@@ -172,7 +173,11 @@ class PythonClient(SdkClient):
         return float(await self._rt.connection.ping())
 
     async def authorize(self, params: Said | None = None) -> Said:
-        details = await self._rt.auth.authorize(params)
+        """Get another token. With `params`, it and all later ones are for them."""
+        if params is not None:
+            assert self._auth is not None
+            self._auth["params"] = params
+        details = await self._rt.auth.authorize()
         return {
             "token": details.token,
             "clientId": details.client_id,
@@ -213,6 +218,10 @@ class PythonClient(SdkClient):
 
     async def enter(self, channel: str, data: Any) -> None:
         await self._channel(channel).presence.enter(data)
+
+    async def crowd(self, channel: str, names: list[str]) -> None:
+        presence = self._channel(channel).presence
+        await asyncio.gather(*(presence.enter_client(name) for name in names))
 
     async def update(self, channel: str, data: Any) -> None:
         await self._channel(channel).presence.update(data)

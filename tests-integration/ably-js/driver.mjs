@@ -48,6 +48,7 @@ class Client {
   constructor(name, options, auth) {
     this.name = name;
     this.wanted = new Set();
+    this.auth = auth;
     const given = { ...options };
     if (auth) {
       const source = "key" in auth ? tokens.key : tokens.app;
@@ -110,8 +111,10 @@ class Client {
     return await this.ably.connection.ping();
   }
 
+  // With `params`: these and all later tokens are for them.
   async authorize({ params }) {
-    const { token, clientId, capability } = await this.ably.auth.authorize(params);
+    if (params) this.auth.params = params;
+    const { token, clientId, capability } = await this.ably.auth.authorize();
     return { token, clientId: clientId ?? null, capability: capability ?? null };
   }
 
@@ -159,6 +162,11 @@ class Client {
     await this.channel(options).presence.enter(options.data);
   }
 
+  async crowd(options) {
+    const { presence } = this.channel(options);
+    await Promise.all(options.names.map((name) => presence.enterClient(name)));
+  }
+
   async update(options) {
     await this.channel(options).presence.update(options.data);
   }
@@ -169,6 +177,10 @@ class Client {
 
   async members(options) {
     return (await this.channel(options).presence.get()).map(member);
+  }
+
+  async recoveryKey() {
+    return await this.ably.connection.createRecoveryKey();
   }
 
   async time() {
