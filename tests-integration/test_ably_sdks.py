@@ -358,3 +358,40 @@ async def test_who_vanishes_leaves_after_a_while(side: Side) -> None:
     await bob.hears("presence", action="leave", clientId="ann")
 
     assert await bob.do("members", channel=ROOM) == []
+
+
+# -- what only ably-js can ---------------------------------------------------------------------------------------------
+
+
+async def test_another_process_recovers_a_connection(binary: bool) -> None:
+    """A page was closed without a word; the next one has its recovery key."""
+    options: dict[str, Any] = {"auth": {"key": KEY, "params": {"clientId": "ann", **EVERYTHING}}, "binary": binary}
+    async with serve(key=KEY) as emulator, Rest(emulator.port) as rest, TcpProxy(emulator.port) as way:
+        async with AblyJs() as js:
+            first = await js.open("first", port=way.port, **options)
+            await first.do("subscribe", channel="room")
+            await rest("POST", "/channels/room/messages", {"data": "seen"})
+            await first.hears("message", data="seen")
+            before = await first.do("connected")
+            recovery = await first.do("recoveryKey")
+            way.half_open()
+        await rest("POST", "/channels/room/messages", {"data": "missed"})
+        async with AblyJs() as js:
+            second = await js.open("second", port=way.port, recover=recovery, **options)
+            await second.do("subscribe", channel="room")
+            await second.hears("message", data="missed")
+
+            assert (await second.do("connected"))["id"] == before["id"]
+            assert second.data("room") == ["missed"]
+
+
+async def test_history_until_the_attachment(binary: bool) -> None:
+    async with serve(key=KEY) as emulator, Rest(emulator.port) as rest, AblyJs() as js:
+        await rest("POST", "/channels/room/messages", [{"data": "1"}, {"data": "2"}])
+        client = await js.open("ann", port=emulator.port, auth={"key": KEY}, binary=binary)
+        await client.do("subscribe", channel="room")
+        await rest("POST", "/channels/room/messages", {"data": "3"})
+        await client.hears("message", data="3")
+        page = await client.do("history", channel="room", untilAttach=True)
+
+    assert [message["data"] for message in page["messages"]] == ["2", "1"]

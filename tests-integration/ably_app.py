@@ -1,0 +1,155 @@
+"""An application with the ably preset, the emulator beside it, and a proxy per user in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from ably_sdk import DEADLINE
+from ably_server import KEY
+from centrifugo_server import free_port
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from realtime_preset_ably import AblyPreset
+from realtime_preset_ably.emulator import Emulator, serve
+from tanstack_realtime import Channel, ClientContext, Http, HttpResponse, Timing
+from tanstack_realtime._http import DefaultHttp
+from tanstack_realtime.server import Authorize, Permissions, Realtime, bearer_token
+from tanstack_realtime.testing import Access, Fault, TcpProxy, allow_everything
+
+__all__ = ["AblyApp", "Through"]
+
+
+class Through:
+    """HTTP of one user, who reaches Ably through a proxy of its own.
+
+    Attributes:
+        tokens: how many it has asked for.
+    """
+
+    def __init__(self, http: Http, ably: int, proxy: int) -> None:
+        self._http = http
+        self._addresses = f"127.0.0.1:{ably}".encode(), f"127.0.0.1:{proxy}".encode()
+        self.tokens = 0
+
+    async def __call__(
+        self, method: str, url: str, /, *, headers: Mapping[str, str], body: bytes | None
+    ) -> HttpResponse:
+        if not url.endswith("/ably/token"):
+            return await self._http(method, url, headers=headers, body=body)
+        self.tokens += 1
+        response = await self._http(method, url, headers=headers, body=body)
+        return HttpResponse(response.status, response.body.replace(*self._addresses))
+
+
+@dataclass
+class AblyApp:
+    """An application and the emulator, both in this process.
+
+    Attributes:
+        through: HTTP of each user that has got in.
+        port: of the application.
+        ably_port: of the emulator, in all its lives.
+    """
+
+    monkeypatch: pytest.MonkeyPatch
+    quiet: float = 0.15
+    detect_within: float = 8.0
+    timing: Timing = field(
+        default_factory=lambda: Timing(first_delay=0.05, max_delay=0.5, ping_after=0.5, ping_within=0.5)
+    )
+    lacks: Mapping[Fault, str] = field(default_factory=dict[Fault, str])
+    authorize: Authorize = allow_everything
+
+    def __post_init__(self) -> None:
+        self.preset = AblyPreset()
+        self.capabilities = self.preset.capabilities
+        self.http = DefaultHttp()
+        self.proxies: dict[str, TcpProxy] = {}
+        self.through: dict[str, Through] = {}
+        self.stack = contextlib.AsyncExitStack()
+        self.life = contextlib.AsyncExitStack()
+        self.emulator: Emulator
+        self.port = free_port()
+        self.ably_port = free_port()
+        self.monkeypatch.setenv("ABLY_API_KEY", KEY)
+        self.monkeypatch.setenv("ABLY_ENDPOINT", f"http://127.0.0.1:{self.ably_port}")
+
+    async def __aenter__(self) -> AblyApp:
+        def authorize(user_id: str, channel: Channel) -> Permissions | Any:
+            return self.authorize(user_id, channel)
+
+        self.realtime = Realtime(
+            authorize=authorize, get_user=bearer_token, preset=self.preset, on_error=lambda _: None
+        )
+        app = Starlette(routes=[Mount("/_realtime", self.realtime)])
+        config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", lifespan="off")
+        self.server = uvicorn.Server(config)
+        self.serving = asyncio.get_running_loop().create_task(self.server.serve())
+        while not self.server.started:
+            if self.serving.done():
+                await self.serving
+            await asyncio.sleep(0)
+        try:
+            await self.start_ably()
+            for name in ("ann", "bob", "nobody"):
+                self.proxies[name] = await self.stack.enter_async_context(TcpProxy(self.ably_port))
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stack.aclose()
+        await self.http.aclose()
+        await self.realtime.aclose()
+        await self.stop_ably()
+        self.server.should_exit = True
+        await asyncio.wait_for(self.serving, DEADLINE)
+
+    @property
+    def url(self) -> str:
+        """Where the realtime routes are."""
+        return f"http://127.0.0.1:{self.port}/_realtime"
+
+    async def start_ably(self) -> None:
+        """Start the emulator; it knows nothing of an earlier life."""
+        self.emulator = await self.life.enter_async_context(serve(port=self.ably_port, key=KEY))
+
+    async def stop_ably(self) -> None:
+        """Stop it."""
+        await self.life.aclose()
+
+    def proxy(self, user_id: str | None) -> TcpProxy:
+        return self.proxies[(user_id or "nobody").partition("-")[0]]
+
+    def access(self, user_id: str | None, /) -> Access:
+        through = Through(self.http, self.ably_port, self.proxy(user_id).port)
+        self.through[user_id or "nobody"] = through
+        transport = self.preset.create_transport(ClientContext(url=self.url, environ={}, http=through))
+        return Access(transport=transport, url=self.url, token=user_id, http=self.http)
+
+    def set_authorize(self, authorize: Authorize, /) -> None:
+        self.authorize = authorize
+
+    async def publish(self, channel: Channel, data: Any, /) -> None:
+        await self.realtime.publish(channel, data)
+
+    async def revoke(self, user_id: str, channel: Channel, /) -> None:
+        await self.realtime.revoke(user_id, channel)
+
+    async def cut(self, user_id: str, /) -> None:
+        self.proxy(user_id).cut()
+
+    async def half_open(self, user_id: str, /) -> None:
+        self.proxy(user_id).half_open()
+
+    async def restart(self) -> None:
+        await self.stop_ably()
+        await self.start_ably()
