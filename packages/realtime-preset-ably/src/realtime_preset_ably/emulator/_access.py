@@ -19,7 +19,7 @@ __all__ = ["ANY", "Access", "App", "Key", "Namespace", "parse_key"]
 ANY: Final = "*"
 """The client id of those who may act as any client."""
 
-_KEY: Final = re.compile(r"([\w-]+)\.([\w-]+):([^\s:]+)", re.ASCII)
+_KEY: Final = re.compile(r"([\w-]{1,64})\.([\w-]{1,64}):([^\s:]{1,256})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
