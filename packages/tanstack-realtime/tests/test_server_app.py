@@ -166,6 +166,19 @@ async def test_publish_takes_pages_of_the_own_host_and_listed_ones(origin: str) 
     assert len(fake.published) == 1
 
 
+async def test_a_publisher_may_name_its_connection() -> None:
+    realtime, fake = make()
+    async with client(realtime, **AS_U1) as http:
+        answers = [
+            (await http.post("/publish", json={**MESSAGE, "link": link})).status_code
+            for link in ("abc", None, "", 7, "x" * 65, "ü")
+        ]
+        await realtime.publish("chat:owner=u1", 1)
+
+    assert answers == [200, 200, 400, 400, 400, 400]
+    assert [publication.link for publication in fake.published] == ["abc", None, None]
+
+
 async def test_null_is_a_payload() -> None:  # P8
     realtime, fake = make()
     async with client(realtime, **AS_U1) as http:

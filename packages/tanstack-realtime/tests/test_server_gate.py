@@ -277,6 +277,35 @@ async def test_each_operation_needs_its_own_grant() -> None:
     assert setup.reported == []
 
 
+async def test_a_whole_grant_is_asked_for_once() -> None:
+    asked: list[str] = []
+
+    def authorize(user_id: str, channel: Channel) -> Permissions:
+        asked.append(channel.raw)
+        return Permissions(presence=user_id == "u1", expires_in=30)
+
+    setup = Setup(authorize=authorize)
+
+    assert await setup.gate().permissions("u1", TODOS) == Permissions(presence=True, expires_in=30)
+    with pytest.raises(ChannelDeniedError) as caught:
+        await setup.gate().permissions("u2", TODOS)
+    assert (caught.value.code, caught.value.retryable) == ("denied", False)
+    assert setup.denials.codes == ["denied"]
+    assert asked == [TODOS.raw] * 2
+
+
+async def test_a_whole_grant_is_none_while_authorize_fails() -> None:  # S17
+    def authorize(_user_id: str, _channel: Channel) -> Permissions:
+        raise OSError("database away")
+
+    setup = Setup(authorize=authorize)
+    with pytest.raises(ChannelDeniedError) as caught:
+        await setup.gate().permissions("u1", TODOS)
+
+    assert (caught.value.code, caught.value.retryable) == ("unavailable", True)
+    assert len(setup.reported) == 1
+
+
 async def test_an_exception_in_authorize_is_a_temporary_error_and_never_a_grant() -> None:  # S17, V5
     async def authorize(_: str, __: Channel) -> Permissions:
         raise ConnectionError("database away")

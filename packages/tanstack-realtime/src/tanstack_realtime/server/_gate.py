@@ -169,18 +169,32 @@ class Gate:
         Raises:
             ChannelDeniedError: not granted (``denied``), or `authorize` failed (``unavailable``, retryable).
         """
-        wire = channel.raw
-        try:
-            granted: object = await self._call(self._authorize(user_id, channel))
-        except Exception as error:
-            raise self._fault(self._undecided(wire, user_id, f"raised {error!r}")) from error
-        if not isinstance(granted, Permissions):
-            advice = f"returned {granted!r}; return a Permissions, for example Permissions() to deny"
-            raise self._fault(self._undecided(wire, user_id, advice))
+        granted = await self._ask(user_id, channel)
         if not getattr(granted, operation):
             raise self._refuse(
                 ChannelDeniedError(
-                    f"user {user_id!r} may not {operation} {wire!r}", channel=wire, reason=f"{operation} is not granted"
+                    f"user {user_id!r} may not {operation} {channel.raw!r}",
+                    channel=channel.raw,
+                    reason=f"{operation} is not granted",
+                ),
+                user_id=user_id,
+            )
+        return granted
+
+    async def permissions(self, user_id: str, channel: Channel, /) -> Permissions:
+        """Ask `authorize` once and return the whole grant, for a preset whose tokens hold several operations.
+
+        Raises:
+            ChannelDeniedError: nothing at all is granted (``denied``), or `authorize` failed (``unavailable``,
+                retryable).
+        """
+        granted = await self._ask(user_id, channel)
+        if not (granted.subscribe or granted.publish or granted.presence):
+            raise self._refuse(
+                ChannelDeniedError(
+                    f"user {user_id!r} may do nothing on {channel.raw!r}",
+                    channel=channel.raw,
+                    reason="nothing is granted",
                 ),
                 user_id=user_id,
             )
@@ -272,6 +286,17 @@ class Gate:
                 reason=f"{size} bytes are more than {self._max_message_bytes}",
             )
         return Publication(channel, data, text, user_id or None)
+
+    async def _ask(self, user_id: str, channel: Channel) -> Permissions:
+        wire = channel.raw
+        try:
+            granted: object = await self._call(self._authorize(user_id, channel))
+        except Exception as error:
+            raise self._fault(self._undecided(wire, user_id, f"raised {error!r}")) from error
+        if not isinstance(granted, Permissions):
+            advice = f"returned {granted!r}; return a Permissions, for example Permissions() to deny"
+            raise self._fault(self._undecided(wire, user_id, advice))
+        return granted
 
     async def _call(self, result: _T | Any) -> _T:
         if inspect.isawaitable(result):

@@ -40,12 +40,15 @@ class Publication:
         data: the payload, after the application's `validate`.
         text: `data` as compact JSON, encoded once for everybody.
         user_id: the authenticated publisher, or None for the server itself.
+        link: the connection that published over HTTP, by its own word; a preset may send it along, so that this
+            connection of `user_id` knows its message again. It proves nothing.
     """
 
     channel: Channel
     data: Any
     text: str
     user_id: str | None
+    link: str | None = None
 
 
 class ServerObserver:

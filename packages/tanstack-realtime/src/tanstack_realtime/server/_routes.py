@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from starlette.requests import Request
@@ -24,7 +25,9 @@ PROTOCOL: Final = 1
 """Version of these routes."""
 
 _ENVELOPE_BYTES: Final = 1024
-"""What a publish body may hold besides the payload: the channel and the member names."""
+"""What a publish body may hold besides the payload: the channel, the link and the member names."""
+
+_LONGEST_LINK: Final = 64
 
 _STATUS: Final[Mapping[str, int]] = {
     "unauthenticated": 401,
@@ -68,7 +71,8 @@ def common_routes(
             user_id, _ = await gate.authenticate(request)
             limiter.admit(request, user_id)
             body = _publish_body(await _read(request, max_message_bytes + _ENVELOPE_BYTES))
-            await publish(await gate.admit_publish(user_id, body["channel"], body["data"]))
+            publication = await gate.admit_publish(user_id, body["channel"], body["data"])
+            await publish(replace(publication, link=body.get("link")))
         except RealtimeError as error:
             return _error_response(error)
         return JSONResponse({})
@@ -99,4 +103,8 @@ def _publish_body(body: bytes) -> dict[str, Any]:
         raise MessageError(f"the body is not JSON: {error}", code="bad_request", reason="not JSON") from error
     if not isinstance(parsed, dict) or "channel" not in parsed or "data" not in parsed:
         raise MessageError('the body must be {"channel": "…", "data": …}', code="bad_request")
-    return cast("dict[str, Any]", parsed)
+    members = cast("dict[str, Any]", parsed)
+    link: object = members.get("link")
+    if link is not None and not (isinstance(link, str) and 0 < len(link) <= _LONGEST_LINK and link.isascii()):
+        raise MessageError(f'"link" is at most {_LONGEST_LINK} characters of ASCII, or left out', code="bad_request")
+    return members
