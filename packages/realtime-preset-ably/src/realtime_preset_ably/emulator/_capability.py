@@ -17,7 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
-from typing import Final
+from typing import Final, cast
 
 from ._errors import bad_request
 
@@ -89,9 +89,10 @@ class Capability:
                 raise bad_request('a capability is a JSON object, as in {"todos":["subscribe"]}') from None
         if not isinstance(value, dict):
             raise bad_request(f"a capability is an object of lists, not {type(value).__name__}")
-        if len(value) > MAX_RESOURCES:
-            raise bad_request(f"a capability names at most {MAX_RESOURCES} resources, not {len(value)}")
-        return cls({_resource(key): _operations(key, found) for key, found in value.items()})
+        grants = cast("dict[object, object]", value)
+        if len(grants) > MAX_RESOURCES:
+            raise bad_request(f"a capability names at most {MAX_RESOURCES} resources, not {len(grants)}")
+        return cls({_resource(key): _operations(key, found) for key, found in grants.items()})
 
     def operations(self, channel: str) -> frozenset[str]:
         """Return the operations that are granted on a channel, each by its own name."""
@@ -206,9 +207,9 @@ def _resource(key: object) -> str:
 
 
 def _operations(resource: object, found: object) -> frozenset[str]:
-    if not isinstance(found, Iterable) or isinstance(found, str | bytes | Mapping):
+    if not isinstance(found, list | tuple):
         raise bad_request(f'the capability of {resource!r} is a list of operations, as in ["subscribe"]')
-    operations = list(found)
+    operations = list(cast("Iterable[object]", found))
     if not operations:
         raise bad_request(f"the capability of {resource!r} names no operation; leave the resource out")
     if operations == ["*"]:
