@@ -55,7 +55,7 @@ class Grant:
         client_id: what Ably calls the user.
         endpoint: host, ``host:port`` or the name of a routing policy; None for Ably's own default.
         tls: whether it is reached with TLS.
-        expires_in: seconds that the token will hold.
+        expires_in: seconds after which the client asks again. The token holds at least as long.
         granted: operations by wire name.
         denied: the other channels that were asked for.
     """

@@ -1,0 +1,125 @@
+"""What the server half reads from the environment: the key, and where Ably is. A client needs none of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import urlsplit
+
+from tanstack_realtime import ConfigurationError, EnvVar
+
+__all__ = ["DEFAULT_TOKEN_TTL", "SERVER_ENV", "SHORTEST_TTL", "ServerSettings"]
+
+SHORTEST_TTL: Final = 60.0
+"""Seconds. Ably asks for a new token half a minute before the old one ends; a shorter one would be asked for at once."""
+
+DEFAULT_TOKEN_TTL: Final = 900.0
+"""Seconds. Who loses access without a revocation keeps it so long at most; Ably advises ten minutes or more."""
+
+SERVER_ENV: Final = (
+    EnvVar(name="ABLY_API_KEY", purpose="an API key of the Ably app, appId.keyId:secret", secret=True),
+    EnvVar(
+        name="ABLY_ENDPOINT",
+        purpose="another endpoint than Ably's default: http://127.0.0.1:8790 for a local server, or a routing policy",
+        required=False,
+    ),
+    EnvVar(
+        name="ABLY_TOKEN_TTL",
+        purpose="seconds that a client's token holds, 60 to 3600 (default 900)",
+        required=False,
+    ),
+)
+
+_KEY: Final = re.compile(r"([\w-]+\.[\w-]+):([^\s:]+)", re.ASCII)
+_POLICY: Final = re.compile(r"[a-z0-9-]+", re.ASCII)
+_DEFAULT_POLICY: Final = "main"
+_FALLBACKS: Final = "abcde"
+_LONGEST_TTL: Final = 3600.0  # of a key whose tokens can be revoked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """The server half's settings. Its `repr` does not show the secret.
+
+    Attributes:
+        key_name: the public half of the key.
+        key_secret: the other one; signs and authenticates.
+        endpoint: what a client's SDK takes as its endpoint, or None for its default.
+        tls: whether Ably is reached with TLS.
+        rest_urls: where REST requests go, without a slash at the end: the primary, then what to fall back to.
+        token_ttl: seconds that a token holds.
+    """
+
+    key_name: str
+    key_secret: str = field(repr=False)
+    endpoint: str | None
+    tls: bool
+    rest_urls: tuple[str, ...]
+    token_ttl: float
+
+    @property
+    def socket_url(self) -> str:
+        """Return the WebSocket address of the primary host."""
+        return "ws" + self.rest_urls[0].removeprefix("http")
+
+    @classmethod
+    def read(cls, values: Mapping[str, str]) -> ServerSettings:
+        """Check the values of `SERVER_ENV`.
+
+        Raises:
+            ConfigurationError: one cannot be used. The message never shows the key.
+        """
+        key = _KEY.fullmatch(values["ABLY_API_KEY"])
+        if key is None:
+            raise ConfigurationError(
+                "ABLY_API_KEY is not an API key; copy the whole of it from the app's dashboard, it looks like "
+                "appId.keyId:secret",
+                reason="ABLY_API_KEY is not an API key",
+            )
+        endpoint, tls, rest_urls = _addresses(values.get("ABLY_ENDPOINT", ""))
+        return cls(
+            key_name=key[1],
+            key_secret=key[2],
+            endpoint=endpoint,
+            tls=tls,
+            rest_urls=rest_urls,
+            token_ttl=_seconds(values.get("ABLY_TOKEN_TTL", "")),
+        )
+
+
+def _addresses(endpoint: str) -> tuple[str | None, bool, tuple[str, ...]]:
+    """Read an endpoint as Ably's SDKs do: https://sdk.ably.com/builds/ably/specification/main/features/#REC1"""
+    if not endpoint or (_POLICY.fullmatch(endpoint) and endpoint != "localhost"):
+        policy = endpoint or _DEFAULT_POLICY
+        fallbacks = (f"https://{policy}.{letter}.fallback.ably-realtime.com" for letter in _FALLBACKS)
+        return endpoint or None, True, (f"https://{policy}.realtime.ably.net", *fallbacks)
+    scheme, _, rest = endpoint.rpartition("://")
+    parts = urlsplit(f"//{rest}")
+    try:
+        sound = bool(parts.hostname) and parts.port != 0 and scheme in ("", "http", "https")
+    except ValueError:
+        sound = False
+    if not sound or parts.path.strip("/") or parts.query or "@" in rest:
+        raise ConfigurationError(
+            f"ABLY_ENDPOINT={endpoint!r} is no endpoint; write http://127.0.0.1:8790 for a local server, "
+            "https://ably.example.com for another one, or the name of a routing policy",
+            reason="ABLY_ENDPOINT is not an endpoint",
+        )
+    tls = scheme != "http"
+    return parts.netloc, tls, (f"http{'s' if tls else ''}://{parts.netloc}",)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text or DEFAULT_TOKEN_TTL)
+    except ValueError:
+        seconds = 0.0
+    if not SHORTEST_TTL <= seconds <= _LONGEST_TTL:
+        raise ConfigurationError(
+            f"ABLY_TOKEN_TTL={text!r}: write seconds from {SHORTEST_TTL:g} to {_LONGEST_TTL:g}. Shorter tokens are a "
+            "load on the application, longer ones cannot be revoked",
+            reason="ABLY_TOKEN_TTL is out of its range",
+        )
+    return seconds
