@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from ably_js import AblyJs, JsClient
 from ably_sdk import DEADLINE
 from ably_server import KEY
 from centrifugo_server import free_port
@@ -134,6 +135,24 @@ class AblyApp:
         self.through[user_id or "nobody"] = through
         transport = self.preset.create_transport(ClientContext(url=self.url, environ={}, http=through))
         return Access(transport=transport, url=self.url, token=user_id, http=self.http)
+
+    async def front(self, js: AblyJs, user_id: str, *channels: str, proxied: bool = False, **options: Any) -> JsClient:
+        """Connect ably-js as a front end of its own does, with a token for these channels.
+
+        Args:
+            js: the program.
+            user_id: who logs in there.
+            channels: that it asks for, by their names at Ably.
+            proxied: whether it runs through the user's proxy.
+            options: see `ably_js.AblyJs.open`.
+        """
+        port = self.proxy(user_id).port if proxied else self.ably_port
+        auth = {"url": self.url, "bearer": user_id}
+        client = await js.open(user_id, port=port, auth=auth, autoConnect=False, **options)
+        await client.do("want", channels=list(channels))
+        await client.do("connect")
+        await client.do("connected")
+        return client
 
     def set_authorize(self, authorize: Authorize, /) -> None:
         self.authorize = authorize

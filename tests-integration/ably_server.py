@@ -8,15 +8,20 @@ import json
 import signal
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+import uvicorn
 from centrifugo_server import answers, free_port
 from launching import PlainProcess
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from tanstack_realtime._http import DefaultHttp
 
-__all__ = ["KEY", "AblyProcess", "Rest"]
+__all__ = ["KEY", "AblyProcess", "Asked", "Relay", "Rest"]
 
 KEY: Final = "testApp.testKey:a-secret-of-the-tests"
 
@@ -77,3 +82,78 @@ class Rest:
         sent = None if body is None else json.dumps(body).encode()
         response = await self._http(method, f"{self._url}{path}", headers={**self._headers, **headers}, body=sent)
         return response.status, json.loads(response.body) if response.body else None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request of the application's server.
+
+    Attributes:
+        method: of HTTP.
+        path: as it was written, percent-encoding included.
+        headers: by lower-case names.
+        body: what the JSON holds.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+
+
+class Relay:
+    """Stands between an application's server and Ably's REST interface. Use it in ``async with``.
+
+    Args:
+        port: of the server behind it, on loopback.
+
+    Attributes:
+        port: its own.
+        asked: all requests, in order.
+        plan: what happens to the next requests instead of passing them on: ``503`` answers that, with Ably's error;
+            ``-503`` answers that after passing the request on, as a server does that fails too late; ``0`` never
+            answers a request that it has passed on.
+    """
+
+    def __init__(self, port: int) -> None:
+        self.port: Final = free_port()
+        self.asked: Final[list[Asked]] = []
+        self.plan: Final[list[int]] = []
+        self._behind = f"http://127.0.0.1:{port}"
+        self._http = httpx.AsyncClient()
+        self._server = uvicorn.Server(
+            uvicorn.Config(self._answer, host="127.0.0.1", port=self.port, log_level="error", lifespan="off")
+        )
+        self._ended = asyncio.Event()
+
+    async def __aenter__(self) -> Relay:
+        self._serving = asyncio.get_running_loop().create_task(self._server.serve())
+        while not self._server.started:
+            assert not self._serving.done()
+            await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._server.should_exit = True
+        await self._serving
+        await self._http.aclose()
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope, receive)
+        path: str = scope["raw_path"].decode()
+        body = await request.body()
+        self.asked.append(Asked(request.method, path, dict(request.headers), json.loads(body) if body else None))
+        planned = self.plan.pop(0) if self.plan else None
+        if planned is None or planned <= 0:
+            passed = await self._http.request(
+                request.method, f"{self._behind}{path}", headers=request.headers.raw, content=body
+            )
+            response = Response(passed.content, passed.status_code, media_type=passed.headers["content-type"])
+        if planned == 0:
+            await self._ended.wait()
+        if planned:
+            status = abs(planned)
+            error = {"message": "as the test planned", "code": status * 100, "statusCode": status, "href": ""}
+            response = JSONResponse({"error": error}, status)
+        await response(scope, receive, send)
