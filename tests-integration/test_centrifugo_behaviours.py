@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ import jwt
 import pytest
 from centrifugo_app import RealCentrifugo, Through
 from centrifugo_server import SECRETS
+from screens import PROJECT, TODOS, Screen, Screens, enter, inserted, row, shows
 from starlette.requests import HTTPConnection
 
 from realtime_preset_centrifugo._api import CentrifugoApi
 from realtime_preset_centrifugo._client import Pass, open_link
 from realtime_preset_centrifugo._settings import ServerSettings
-from tanstack_db import DbClient, LoadSubset, create_collection
+from tanstack_db import DbClient, LoadSubset
 from tanstack_realtime import (
     AuthenticationError,
     Channel,
@@ -31,13 +31,8 @@ from tanstack_realtime import (
     Link,
     OpenRequest,
     PublishError,
-    RealtimeClient,
-    RealtimeCollection,
     create_realtime_client,
-    parse_channel,
-    realtime_collection_options,
 )
-from tanstack_realtime._presence_channel import Presence, PresenceScope
 from tanstack_realtime.server import Identity, Permissions, Publication, Realtime, bearer_token
 from tanstack_realtime.testing import CHECKS, Kit, RecordingSink
 
@@ -258,90 +253,12 @@ async def test_pipelined_publishes_keep_their_order(kit: Kit) -> None:  # CF-8.1
 # -- collections -------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Table:
-    """Rows of one project, and who reads them."""
-
-    rows: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
-    reads: int = 0
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-        self.collection: RealtimeCollection[dict[str, Any], str, [str]] = create_collection(
-            realtime_collection_options(
-                id="todos",
-                get_key=lambda row: str(row["id"]),
-                channel=lambda project_id: ("todos", {"project_id": project_id}),
-                query_fn=self.query,
-                on_insert=self.on_insert,
-            )
-        )
-
-    async def query(self, project_id: str) -> list[dict[str, Any]]:
-        self.reads += 1
-        found = [dict(row) for row in self.rows.values() if row["project_id"] == project_id]
-        await self.gate.wait()
-        return found
-
-    async def on_insert(self, transaction: Any) -> dict[str, Any]:
-        row = dict(transaction.mutations[0].modified)
-        self.rows[row["id"]] = row
-        return row
-
-
-class Screen:
-    """A client with the collection on its screen."""
-
-    def __init__(self, client: RealtimeClient, table: Table) -> None:
-        self.client = client
-        self.todos = client.collection(table.collection)
-        self.lease = self.todos.acquire(LoadSubset({"project_id": (PROJECT,)}), lambda: None)
-
-    @property
-    def ids(self) -> list[str]:
-        return sorted(str(row["id"]) for row in self.todos.to_list())
-
-    @property
-    def is_live(self) -> bool:
-        return [status.live for status in self.todos.scopes] == [True]
-
-
-PROJECT = "p1"
-
-
-def row(key: str) -> dict[str, Any]:
-    return {"id": key, "project_id": PROJECT}
-
-
-def inserted(key: str) -> dict[str, Any]:
-    return {"action": "insert", "data": row(key), "key": key, "id": f"m-{key}", "origin": "another"}
-
-
-@dataclass
-class Screens:
-    """Makes screens, and takes them away."""
-
-    kit: Kit
-    table: Table = field(default_factory=Table)
-    made: list[Screen] = field(default_factory=list[Screen])
-
-    async def open(self, name: str = "ann") -> Screen:
-        screen = Screen(await self.kit.client(name), self.table)
-        self.made.append(screen)
-        await self.kit.until(lambda: screen.is_live, "the collection is live")
-        return screen
-
-
 @pytest.fixture
 def screens(kit: Kit) -> Iterator[Screens]:
     screens = Screens(kit)
     yield screens
     for screen in screens.made:
         screen.lease.release()
-
-
-TODOS = parse_channel(f"todos:project_id={PROJECT}")
 
 
 async def test_an_own_echo_is_known_and_another_tab_applies_it(kit: Kit, screens: Screens) -> None:  # CF-8.15
@@ -408,14 +325,6 @@ async def test_what_happens_during_the_query_is_not_lost(
 
 
 # -- presence ----------------------------------------------------------------------------------------------------------
-
-
-def enter(client: RealtimeClient, channel: Channel, state: dict[str, Any] | None) -> Presence[dict[str, Any]]:
-    return client.presence(PresenceScope[dict[str, Any]]("rooms", channel, None), initial=state)
-
-
-def shows(room: Presence[dict[str, Any]], state: dict[str, Any]) -> bool:
-    return state in [member.state for member in room.others]
 
 
 async def test_a_late_joiner_knows_the_last_state_soon(kit: Kit) -> None:  # CF-8.22
