@@ -220,4 +220,4 @@ def _operations(resource: object, found: object) -> frozenset[str]:
         if not isinstance(operation, str) or operation not in OPERATIONS:
             known = ", ".join(sorted(OPERATIONS))
             raise bad_request(f"the capability of {resource!r} names {operation!r}, which is none of: {known}")
-    return frozenset(operations)
+    return frozenset(str(operation) for operation in operations)
