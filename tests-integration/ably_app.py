@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+import httpx
 import pytest
 import uvicorn
 from ably_js import AblyJs, JsClient
@@ -19,34 +20,47 @@ from starlette.routing import Mount
 
 from realtime_preset_ably import AblyPreset
 from realtime_preset_ably.emulator import Emulator, serve
-from tanstack_realtime import Channel, ClientContext, Http, HttpResponse, Timing
+from tanstack_realtime import Channel, ClientContext, ConnectionLostError, HttpResponse, Timing
 from tanstack_realtime._http import DefaultHttp
 from tanstack_realtime.server import Authorize, Permissions, Realtime, bearer_token
 from tanstack_realtime.testing import Access, Fault, TcpProxy, allow_everything
 
-__all__ = ["AblyApp", "Through"]
+__all__ = ["AblyApp", "Way"]
+
+_ANSWER_WITHIN: Final = 1.5
 
 
-class Through:
-    """HTTP of one user, who reaches Ably through a proxy of its own.
+class Way:
+    """HTTP of one user, who reaches the application and Ably through proxies of its own, and does not wait for long.
+
+    Args:
+        ably: port of the server.
+        proxy: port through which the user reaches it.
 
     Attributes:
-        tokens: how many it has asked for.
+        tokens: how often it has asked the application for a token.
     """
 
-    def __init__(self, http: Http, ably: int, proxy: int) -> None:
-        self._http = http
+    def __init__(self, ably: int, proxy: int) -> None:
+        self._client = httpx.AsyncClient(timeout=_ANSWER_WITHIN)
         self._addresses = f"127.0.0.1:{ably}".encode(), f"127.0.0.1:{proxy}".encode()
         self.tokens = 0
 
     async def __call__(
         self, method: str, url: str, /, *, headers: Mapping[str, str], body: bytes | None
     ) -> HttpResponse:
-        if not url.endswith("/ably/token"):
-            return await self._http(method, url, headers=headers, body=body)
-        self.tokens += 1
-        response = await self._http(method, url, headers=headers, body=body)
-        return HttpResponse(response.status, response.body.replace(*self._addresses))
+        asks = url.endswith("/ably/token")
+        self.tokens += asks
+        try:
+            response = await self._client.request(method, url, headers=dict(headers), content=body)
+        except httpx.TransportError as error:
+            raise ConnectionLostError(f"{method} {url} failed: {error!r}", reason=repr(error)) from error
+        content = response.content.replace(*self._addresses) if asks else response.content
+        return HttpResponse(response.status_code, content)
+
+    async def aclose(self) -> None:
+        """Close kept connections."""
+        await self._client.aclose()
 
 
 @dataclass
@@ -54,7 +68,7 @@ class AblyApp:
     """An application and the emulator, both in this process.
 
     Attributes:
-        through: HTTP of each user that has got in.
+        ways: HTTP of each user that has got in.
         port: of the application.
         ably_port: of the emulator, in all its lives.
     """
@@ -73,7 +87,8 @@ class AblyApp:
         self.capabilities = self.preset.capabilities
         self.http = DefaultHttp()
         self.proxies: dict[str, TcpProxy] = {}
-        self.through: dict[str, Through] = {}
+        self.app_proxies: dict[str, TcpProxy] = {}
+        self.ways: dict[str, Way] = {}
         self.stack = contextlib.AsyncExitStack()
         self.life = contextlib.AsyncExitStack()
         self.emulator: Emulator
@@ -101,6 +116,7 @@ class AblyApp:
             await self.start_ably()
             for name in ("ann", "bob", "nobody"):
                 self.proxies[name] = await self.stack.enter_async_context(TcpProxy(self.ably_port))
+                self.app_proxies[name] = await self.stack.enter_async_context(TcpProxy(self.port))
         except BaseException:
             await self.__aexit__()
             raise
@@ -127,14 +143,13 @@ class AblyApp:
         """Stop it."""
         await self.life.aclose()
 
-    def proxy(self, user_id: str | None) -> TcpProxy:
-        return self.proxies[(user_id or "nobody").partition("-")[0]]
-
     def access(self, user_id: str | None, /) -> Access:
-        through = Through(self.http, self.ably_port, self.proxy(user_id).port)
-        self.through[user_id or "nobody"] = through
-        transport = self.preset.create_transport(ClientContext(url=self.url, environ={}, http=through))
-        return Access(transport=transport, url=self.url, token=user_id, http=self.http)
+        name = _first_name(user_id)
+        way = self.ways[user_id or "nobody"] = Way(self.ably_port, self.proxies[name].port)
+        self.stack.push_async_callback(way.aclose)
+        url = f"http://127.0.0.1:{self.app_proxies[name].port}/_realtime"
+        transport = self.preset.create_transport(ClientContext(url=url, environ={}, http=way))
+        return Access(transport=transport, url=url, token=user_id, http=way)
 
     async def front(self, js: AblyJs, user_id: str, *channels: str, proxied: bool = False, **options: Any) -> JsClient:
         """Connect ably-js as a front end of its own does, with a token for these channels.
@@ -146,7 +161,7 @@ class AblyApp:
             proxied: whether it runs through the user's proxy.
             options: see `ably_js.AblyJs.open`.
         """
-        port = self.proxy(user_id).port if proxied else self.ably_port
+        port = self.proxies[_first_name(user_id)].port if proxied else self.ably_port
         auth = {"url": self.url, "bearer": user_id}
         client = await js.open(user_id, port=port, auth=auth, autoConnect=False, **options)
         await client.do("want", channels=list(channels))
@@ -164,11 +179,19 @@ class AblyApp:
         await self.realtime.revoke(user_id, channel)
 
     async def cut(self, user_id: str, /) -> None:
-        self.proxy(user_id).cut()
+        name = _first_name(user_id)
+        self.proxies[name].cut()
+        self.app_proxies[name].cut()
 
     async def half_open(self, user_id: str, /) -> None:
-        self.proxy(user_id).half_open()
+        name = _first_name(user_id)
+        self.proxies[name].half_open()
+        self.app_proxies[name].half_open()
 
     async def restart(self) -> None:
         await self.stop_ably()
         await self.start_ably()
+
+
+def _first_name(user_id: str | None) -> str:
+    return (user_id or "nobody").partition("-")[0]
