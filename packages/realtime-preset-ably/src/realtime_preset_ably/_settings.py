@@ -13,7 +13,7 @@ from tanstack_realtime import ConfigurationError, EnvVar
 __all__ = ["DEFAULT_TOKEN_TTL", "SERVER_ENV", "SHORTEST_TTL", "ServerSettings"]
 
 SHORTEST_TTL: Final = 60.0
-"""Seconds. Ably asks for a new token half a minute before the old one ends; a shorter one would be asked for at once."""
+"""Seconds. Ably asks for a new token half a minute before the old one ends, for a shorter one at once."""
 
 DEFAULT_TOKEN_TTL: Final = 900.0
 """Seconds. Who loses access without a revocation keeps it so long at most; Ably advises ten minutes or more."""
