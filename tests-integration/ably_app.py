@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from ably_js import AblyJs, JsClient
 from ably_sdk import DEADLINE
-from ably_server import KEY
+from ably_server import KEY, Relay
 from centrifugo_server import free_port
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -34,7 +34,7 @@ class Way:
     """HTTP of one user, who reaches the application and Ably through proxies of its own, and does not wait for long.
 
     Args:
-        ably: port of the server.
+        ably: port where the application says that it is.
         proxy: port through which the user reaches it.
 
     Attributes:
@@ -68,12 +68,14 @@ class AblyApp:
     """An application and the emulator, both in this process.
 
     Attributes:
+        relayed: whether `relay` stands between the application and the emulator's REST interface.
         ways: HTTP of each user that has got in.
         port: of the application.
         ably_port: of the emulator, in all its lives.
     """
 
     monkeypatch: pytest.MonkeyPatch
+    relayed: bool = False
     quiet: float = 0.15
     detect_within: float = 8.0
     timing: Timing = field(
@@ -94,8 +96,10 @@ class AblyApp:
         self.emulator: Emulator
         self.port = free_port()
         self.ably_port = free_port()
+        self.relay = Relay(self.ably_port)
+        self.known_port = self.relay.port if self.relayed else self.ably_port
         self.monkeypatch.setenv("ABLY_API_KEY", KEY)
-        self.monkeypatch.setenv("ABLY_ENDPOINT", f"http://127.0.0.1:{self.ably_port}")
+        self.monkeypatch.setenv("ABLY_ENDPOINT", f"http://127.0.0.1:{self.known_port}")
 
     async def __aenter__(self) -> AblyApp:
         def authorize(user_id: str, channel: Channel) -> Permissions | Any:
@@ -114,6 +118,8 @@ class AblyApp:
             await asyncio.sleep(0)
         try:
             await self.start_ably()
+            if self.relayed:
+                await self.stack.enter_async_context(self.relay)
             for name in ("ann", "bob", "nobody"):
                 self.proxies[name] = await self.stack.enter_async_context(TcpProxy(self.ably_port))
                 self.app_proxies[name] = await self.stack.enter_async_context(TcpProxy(self.port))
@@ -145,7 +151,7 @@ class AblyApp:
 
     def access(self, user_id: str | None, /) -> Access:
         name = _first_name(user_id)
-        way = self.ways[user_id or "nobody"] = Way(self.ably_port, self.proxies[name].port)
+        way = self.ways[user_id or "nobody"] = Way(self.known_port, self.proxies[name].port)
         self.stack.push_async_callback(way.aclose)
         url = f"http://127.0.0.1:{self.app_proxies[name].port}/_realtime"
         transport = self.preset.create_transport(ClientContext(url=url, environ={}, http=way))
