@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from realtime_preset_node import HistoryLimits, LatestPerKey, SlowReader
 from realtime_preset_node._frames import Message
 from realtime_preset_node._hub import Hub, HubStatistics, Lane
-from realtime_preset_node._packet import Packet
+from realtime_preset_node._packet import BATCH_BYTES, Packet
 from realtime_preset_node._protocol import parse_server_frame
 from realtime_preset_node._slow import Droppable, SlowReaders
 from tanstack_realtime.server import ServerObserver
@@ -318,14 +318,14 @@ def test_a_turn_that_never_ends_is_cut() -> None:
     turn = Turn()
     hub, reader = make_hub(defer=turn.defer), Reader()
     hub.subscribe(reader, "a", None, 0)
-    text = f'"{"x" * 999}"'
+    text = f'"{"x" * (BATCH_BYTES // 64)}"'
     for _ in range(200):
         hub.publish("a", text, None, 0)
     assert len(reader.got) > 100  # what waits is bounded
     turn.end()
     assert offsets(reader) == list(range(1, 201))
     assert 2 < len(reader.packets) < 10
-    assert max(packet.size for packet in reader.packets) < 70_000
+    assert max(packet.size for packet in reader.packets) <= BATCH_BYTES
 
 
 # -- against the model -----------------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ class Sink:
     def __init__(self) -> None:
         self.writes: list[str] = []
 
-    def write(self, packet: Packet, /) -> None:
+    def write(self, packet: Packet, /) -> bool:
         self.writes.append(packet.text)
+        return True
 
     def close(self, code: int, reason: str, /, *, discard: bool) -> None:
         self.writes.append(f"closed {code}")

@@ -517,7 +517,7 @@ async def test_a_reader_that_never_takes_its_close_frame_is_left_alone_after_a_w
     stuck = await site.client("stuck")
     await stuck.subscribe("a")
     stuck.stick()
-    for _ in range(100):
+    for _ in range(300):
         await site.realtime.publish(("a", {}), "x" * 1000)
     started = asyncio.get_running_loop().time()
     await stuck.task

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from realtime_preset_node._packet import Packet
+from realtime_preset_node._packet import BATCH_BYTES, Packet
 from realtime_preset_node._sink import AsgiSink
 from tanstack_db.testing import settle
 
@@ -38,13 +38,13 @@ class Server:
 
 def start() -> tuple[Server, AsgiSink, asyncio.Task[None]]:
     server = Server()
-    sink = AsgiSink(server.send)
+    sink = AsgiSink(server.send, max_backlog=1_000_000)
     return server, sink, asyncio.get_running_loop().create_task(sink.run())
 
 
 async def test_ready_frames_are_joined_up_to_a_size() -> None:
     server, sink, writer = start()
-    big = "x" * 40_000
+    big = "x" * (BATCH_BYTES // 3 * 2)
     for frame in ("a", "b", big, "c", big, "d"):
         sink.write(Packet(frame))
     await server.take(3)
@@ -56,7 +56,7 @@ async def test_ready_frames_are_joined_up_to_a_size() -> None:
 
 async def test_a_frame_larger_than_a_batch_goes_alone() -> None:
     server, sink, writer = start()
-    huge = "x" * 100_000
+    huge = "x" * BATCH_BYTES
     for frame in ("a", huge, "b"):
         sink.write(Packet(frame))
     await server.take(3)
@@ -70,19 +70,33 @@ async def test_the_backlog_counts_what_the_server_has_not_taken() -> None:  # A1
     server, sink, writer = start()
     assert sink.backlog == 0
     for _ in range(3):
-        sink.write(Packet("x" * 40_000))
+        sink.write(Packet("x" * BATCH_BYTES))
     await settle()
-    assert sink.backlog == 120_000  # the batch that is being sent included
+    assert sink.backlog == 3 * BATCH_BYTES  # the batch that is being sent included
     await server.take()
-    assert sink.backlog == 80_000
+    assert sink.backlog == 2 * BATCH_BYTES
     waiting = asyncio.ensure_future(sink.drained())
     await server.take()
-    assert (sink.backlog, waiting.done()) == (40_000, False)
+    assert (sink.backlog, waiting.done()) == (BATCH_BYTES, False)
     await server.take()
     assert (sink.backlog, waiting.done()) == (0, True)
     sink.close(1000, "", discard=False)
     await server.take()
     await writer
+
+
+async def test_a_reader_that_has_taken_everything_is_not_slow() -> None:  # A17
+    server, sink, writer = start()
+    assert sink.write(Packet("x" * 2_000_000))
+    assert not sink.write(Packet("a"))
+    await server.take()
+    assert sink.write(Packet("b"))
+    assert sink.write(Packet("c"))
+    sink.close(1000, "", discard=False)
+    assert sink.write(Packet("x" * 2_000_000))  # forgotten
+    await server.take(2)
+    await writer
+    assert [len(text) for text in server.texts()[:2]] == [2_000_000, 3]
 
 
 async def test_closing_sends_what_is_left_first_and_takes_nothing_more() -> None:
@@ -103,7 +117,7 @@ async def test_closing_sends_what_is_left_first_and_takes_nothing_more() -> None
 async def test_discarding_closes_instead_of_what_is_left() -> None:  # A17
     server, sink, writer = start()
     for _ in range(3):
-        sink.write(Packet("x" * 60_000))
+        sink.write(Packet("x" * BATCH_BYTES))
     await settle()
     sink.close(1013, "slow", discard=True)
     await server.take(2)

@@ -67,7 +67,7 @@ class Server:
 def start() -> tuple[Network, Server, TransportSink, asyncio.Task[None]]:
     network = Network()
     server = Server(network)
-    sink = TransportSink(network, network.writable, server.send, high_water=100)
+    sink = TransportSink(network, network.writable, server.send, high_water=100, max_backlog=1000)
     return network, server, sink, asyncio.get_running_loop().create_task(sink.run())
 
 
@@ -84,6 +84,16 @@ async def test_a_packet_is_written_at_once() -> None:
     assert sink.backlog == 2 * len(packet.wire)
     assert network.take() == packet.wire * 2
     assert sink.backlog == 0
+    await end(sink, writer)
+
+
+async def test_a_reader_that_has_taken_everything_is_not_slow() -> None:  # A17
+    network, _, sink, writer = start()
+    assert sink.write(Packet("x" * 2000))
+    assert not sink.write(Packet("a"))
+    assert network.take() == Packet("x" * 2000).wire
+    assert sink.write(Packet("b"))
+    assert sink.write(Packet("c"))
     await end(sink, writer)
 
 

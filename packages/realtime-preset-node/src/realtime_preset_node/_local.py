@@ -74,11 +74,12 @@ class _LocalSink:
     publishes: one user's message must not let another user's client act on behalf of the first.
     """
 
-    def __init__(self, link: NodeLink, on_close: Callable[[int], None]) -> None:
+    def __init__(self, link: NodeLink, on_close: Callable[[int], None], *, max_backlog: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._context = copy_context()
         self._link = link
         self._on_close = on_close
+        self._max_backlog = max_backlog
         self._frames: list[str] = []
         self._backlog = 0
         self._closing: CloseReason | None = None
@@ -96,12 +97,17 @@ class _LocalSink:
         """Whether the server accepts nothing more."""
         return self._closing is not None
 
-    def write(self, packet: Packet, /) -> None:
-        """Accept one or more frames."""
+    def write(self, packet: Packet, /) -> bool:
+        """Accept one or more frames; False where more would wait than may."""
+        if self._closing is not None:
+            return True
+        if self._backlog and self._backlog + packet.size > self._max_backlog:
+            return False
         self._frames.append(packet.text)
         self._backlog += packet.size
         self._empty.clear()
         self._schedule()
+        return True
 
     def close(self, code: int, reason: str, /, *, discard: bool) -> None:
         """Close after what is pending, or with `discard` instead of it."""
@@ -143,7 +149,7 @@ class _LocalWire:
         self._ending: asyncio.Task[None] | None = None
 
     def start(self, link: NodeLink) -> None:
-        self._sink = _LocalSink(link, self._end)
+        self._sink = _LocalSink(link, self._end, max_backlog=self._server.shared.max_backlog)
         self._peer = Peer(self._server.shared, sink=self._sink, authenticate=self._authenticate)
         self._server.attach(self._peer)
 

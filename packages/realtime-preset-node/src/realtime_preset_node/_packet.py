@@ -9,7 +9,7 @@ from ._frames import SEPARATOR
 
 __all__ = ["BATCH_BYTES", "Packet", "join_packets"]
 
-BATCH_BYTES: Final = 65_536
+BATCH_BYTES: Final = 262_144
 """Frames are joined up to this size; one larger frame goes alone."""
 
 _FINAL_TEXT: Final = 0x81

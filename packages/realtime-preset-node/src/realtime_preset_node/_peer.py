@@ -120,25 +120,17 @@ class Peer:
             if self._answers_size >= BATCH_BYTES:
                 self._send_answers()
             return
-        self._send_answers()
-        self._write(packet)
+        if self._answers:
+            self._send_answers()
+        if not self._sink.write(packet):
+            self._too_slow()
 
     def _send_answers(self) -> None:
         if self._answers and not self._finished:
             answers, self._answers = self._answers, []
             self._answers_size = 0
-            for packet in join_packets(answers):
-                self._write(packet)
-
-    def _write(self, packet: Packet) -> None:
-        if self._finished:
-            return
-        waiting = self._sink.backlog
-        # Who has taken everything is not slow, however large the next packet is.
-        if waiting and waiting + packet.size > self._shared.max_backlog:
-            self._too_slow()
-            return
-        self._sink.write(packet)
+            if not all(self._sink.write(packet) for packet in join_packets(answers)):
+                self._too_slow()
 
     def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
         """Take messages that may wait, and be superseded or dropped, while the client does not read."""

@@ -19,7 +19,6 @@ from tanstack_realtime.server import Publication, ServerContext, connection_with
 from ._frames import SEPARATOR, CloseCode
 from ._hub import Hub, HubStatistics
 from ._local import LocalTransport
-from ._packet import BATCH_BYTES
 from ._peer import Peer, PeerFactory
 from ._presence import FLUSH, Rooms
 from ._registry import Registry
@@ -44,6 +43,9 @@ _WAY_OUT: Final = (
 
 _CLOSE_GRACE: Final = 5.0
 """Seconds that a client has to take what is left and the close frame."""
+
+_PUBLISHED_IN_A_ROW: Final = 65_536
+"""So many characters the server itself publishes before the readers have their turn."""
 
 _FRAMES_IN_A_ROW: Final = 64
 """So many frames of one message are handled before other connections have their turn."""
@@ -140,7 +142,7 @@ class NodeServer:
         self._bind()
         self._hub.publish(channel.raw, publication.text, publication.user_id, self._loop.time(), data=publication.data)
         self._in_a_row += len(publication.text)
-        if self._in_a_row >= BATCH_BYTES:
+        if self._in_a_row >= _PUBLISHED_IN_A_ROW:
             # Who publishes in a loop without a pause must not make every reader look slow.
             self._in_a_row = 0
             await asyncio.sleep(0)
@@ -285,9 +287,9 @@ class _Endpoint:
 def _sink(scope: Scope, send: Send, shared: PeerFactory) -> ServedSink:
     access = transport_access(scope)
     if access is None:
-        return AsgiSink(send)
+        return AsgiSink(send, max_backlog=shared.max_backlog)
     transport, writable = access
-    return TransportSink(transport, writable, send, high_water=shared.high_water)
+    return TransportSink(transport, writable, send, high_water=shared.high_water, max_backlog=shared.max_backlog)
 
 
 async def _move_frames(peer: Peer, sink: ServedSink, receive: Receive) -> int:

@@ -33,8 +33,11 @@ class Sink(Protocol):
         """Bytes that are accepted but not yet handed to the network."""
         ...
 
-    def write(self, packet: Packet, /) -> None:
-        """Accept one or more frames."""
+    def write(self, packet: Packet, /) -> bool:
+        """Accept one or more frames; False where more would wait than may, and nothing was accepted.
+
+        Who has taken everything is not slow, however large the packet is. A closed sink accepts and forgets.
+        """
         ...
 
     def close(self, code: int, reason: str, /, *, discard: bool) -> None:
@@ -64,12 +67,18 @@ class ServedSink(Sink, Protocol):
 
 
 class AsgiSink:
-    """Writes to an ASGI server's `send`. `run` is the writer; the endpoint awaits it."""
+    """Writes to an ASGI server's `send`. `run` is the writer; the endpoint awaits it.
 
-    def __init__(self, send: Send) -> None:
+    Args:
+        send: the connection's ASGI `send`.
+        max_backlog: bytes that may wait.
+    """
+
+    def __init__(self, send: Send, *, max_backlog: int) -> None:
         self.closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done as soon as somebody asked to close."""
         self._send = send
+        self._max_backlog = max_backlog
         self._pending: deque[Packet] = deque()
         self._backlog = 0
         self._closing: tuple[int, str] | None = None
@@ -82,13 +91,17 @@ class AsgiSink:
         """Bytes that are accepted but not yet handed to the server."""
         return self._backlog
 
-    def write(self, packet: Packet, /) -> None:
-        """Accept one or more frames."""
-        if self._closing is None:
-            self._pending.append(packet)
-            self._backlog += packet.size
-            self._idle.clear()
-            self._wake_up()
+    def write(self, packet: Packet, /) -> bool:
+        """Accept one or more frames; False where more would wait than may."""
+        if self._closing is not None:
+            return True
+        if self._backlog and self._backlog + packet.size > self._max_backlog:
+            return False
+        self._pending.append(packet)
+        self._backlog += packet.size
+        self._idle.clear()
+        self._wake_up()
+        return True
 
     def close(self, code: int, reason: str, /, *, discard: bool) -> None:
         """Close after what is pending, or with `discard` instead of it."""

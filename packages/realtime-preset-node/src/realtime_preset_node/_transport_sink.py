@@ -41,14 +41,26 @@ class TransportSink:
         writable: clear while the transport holds more than `high_water`, set when it holds little or is gone.
         send: the connection's ASGI `send`, for the end.
         high_water: bytes in the transport's buffer above which `drained` waits.
+        max_backlog: bytes that may wait in it.
     """
 
-    def __init__(self, transport: asyncio.Transport, writable: asyncio.Event, send: Send, *, high_water: int) -> None:
+    __slots__ = ("_closing", "_max_backlog", "_send", "_transport", "_writable", "closing")
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        writable: asyncio.Event,
+        send: Send,
+        *,
+        high_water: int,
+        max_backlog: int,
+    ) -> None:
         self.closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done as soon as somebody asked to close."""
         self._transport = transport
         self._writable = writable
         self._send = send
+        self._max_backlog = max_backlog
         self._closing: tuple[int, str] | None = None
         transport.set_write_buffer_limits(high=high_water)
 
@@ -57,10 +69,16 @@ class TransportSink:
         """Bytes in the transport's buffer."""
         return self._transport.get_write_buffer_size()
 
-    def write(self, packet: Packet, /) -> None:
+    def write(self, packet: Packet, /) -> bool:
         """Write to the transport, unless the connection is closing: nothing may follow a close frame."""
-        if self._closing is None and not self._transport.is_closing():
-            self._transport.write(packet.wire)
+        transport = self._transport
+        if self._closing is not None or transport.is_closing():
+            return True
+        waiting = transport.get_write_buffer_size()
+        if waiting and waiting + packet.size > self._max_backlog:
+            return False
+        transport.write(packet.wire)
+        return True
 
     def close(self, code: int, reason: str, /, *, discard: bool) -> None:
         """Close after what is in the buffer.
