@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -38,19 +39,24 @@ class Way:
         proxy: port through which the user reaches it.
 
     Attributes:
-        tokens: how often it has asked the application for a token.
+        asked: the channels of each token that it has asked the application for.
+        plan: statuses with which the application answers the next of these requests instead.
     """
 
     def __init__(self, ably: int, proxy: int) -> None:
         self._client = httpx.AsyncClient(timeout=_ANSWER_WITHIN)
         self._addresses = f"127.0.0.1:{ably}".encode(), f"127.0.0.1:{proxy}".encode()
-        self.tokens = 0
+        self.asked: list[list[str]] = []
+        self.plan: list[int] = []
 
     async def __call__(
         self, method: str, url: str, /, *, headers: Mapping[str, str], body: bytes | None
     ) -> HttpResponse:
         asks = url.endswith("/ably/token")
-        self.tokens += asks
+        if asks:
+            self.asked.append(json.loads(body or b"{}")["channels"])
+            if self.plan:
+                return HttpResponse(self.plan.pop(0), b"{}")
         try:
             response = await self._client.request(method, url, headers=dict(headers), content=body)
         except httpx.TransportError as error:
@@ -193,6 +199,10 @@ class AblyApp:
         name = _first_name(user_id)
         self.proxies[name].half_open()
         self.app_proxies[name].half_open()
+
+    async def vanish(self, user_id: str) -> None:
+        """Break the user's connections to Ably, and let none be made again."""
+        await self.proxies[_first_name(user_id)].__aexit__()
 
     async def restart(self) -> None:
         await self.stop_ably()

@@ -219,9 +219,9 @@ class PythonClient(SdkClient):
     async def enter(self, channel: str, data: Any) -> None:
         await self._channel(channel).presence.enter(data)
 
-    async def crowd(self, channel: str, names: list[str]) -> None:
+    async def crowd(self, channel: str, names: list[str], data: Any = None) -> None:
         presence = self._channel(channel).presence
-        await asyncio.gather(*(presence.enter_client(name) for name in names))
+        await asyncio.gather(*(presence.enter_client(name, data) for name in names))
 
     async def update(self, channel: str, data: Any) -> None:
         await self._channel(channel).presence.update(data)

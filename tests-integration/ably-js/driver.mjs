@@ -164,7 +164,7 @@ class Client {
 
   async crowd(options) {
     const { presence } = this.channel(options);
-    await Promise.all(options.names.map((name) => presence.enterClient(name)));
+    await Promise.all(options.names.map((name) => presence.enterClient(name, options.data)));
   }
 
   async update(options) {
