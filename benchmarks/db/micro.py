@@ -14,13 +14,13 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from tanstack_db._delta import Delta, Deltas
+from tanstack_db._base.delta import Delta, Deltas
+from tanstack_db._base.ir import AggregateCall, Call, Const, ExprIR, OrderIR, Ref
 from tanstack_db.ivm._filter import Filter
 from tanstack_db.ivm._group import Group
 from tanstack_db.ivm._join import Join, match_on
 from tanstack_db.ivm._order import Order
 from tanstack_db.query._compile import predicate, sort_key, value
-from tanstack_db.query._ir import AggregateCall, Call, Const, ExprIR, OrderIR, Ref
 
 ROUNDS, CHANGES = 15, 1_000
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tanstack_db import Change
-from tanstack_db._changes import ResultKeys, told
+from tanstack_db._execution.changes import ResultKeys, told
 
 
 def test_a_left_row_keeps_its_key_when_its_only_match_comes_and_goes() -> None:  # f.2 33, g 12

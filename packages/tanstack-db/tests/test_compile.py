@@ -18,11 +18,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tanstack_db._base.ir import Call, Const, ExprIR, Ref
 from tanstack_db._errors import QueryError
 from tanstack_db.ivm import _values
 from tanstack_db.query import _compile
 from tanstack_db.query._compile import Accessor, predicate, value
-from tanstack_db.query._ir import Call, Const, ExprIR, Ref
 
 NAN = math.nan
 A, B = Ref(0, ("a",)), Ref(0, ("b",))

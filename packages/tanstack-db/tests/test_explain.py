@@ -23,7 +23,7 @@ from tanstack_db import (
     live_query,
     sum_,
 )
-from tanstack_db._pipeline import Pipeline
+from tanstack_db._execution.pipeline import Pipeline
 from tanstack_db.testing import ManualSource
 
 Row: TypeAlias = dict[str, Any]

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanstack_db._delta import Delta
+from tanstack_db._base.delta import Delta
+from tanstack_db._base.ir import AggregateCall
 from tanstack_db.ivm._accumulators import accumulator
 from tanstack_db.ivm._group import Group
-from tanstack_db.query._ir import AggregateCall
 
 Row: TypeAlias = tuple[Any, Any]
 Function: TypeAlias = Literal["count", "sum", "avg", "min", "max"]

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tanstack_db._delta import Deltas
+from tanstack_db._base.delta import Deltas
+from tanstack_db._base.ir import AggregateCall
 from tanstack_db.ivm._distinct import Distinct
 from tanstack_db.ivm._filter import Filter
 from tanstack_db.ivm._group import Group
@@ -24,7 +25,6 @@ from tanstack_db.ivm._join import Join, match_on
 from tanstack_db.ivm._order import Order
 from tanstack_db.ivm._project import Project
 from tanstack_db.ivm._union import union_all
-from tanstack_db.query._ir import AggregateCall
 
 SMALL, LARGE = 1_000, 32_000
 

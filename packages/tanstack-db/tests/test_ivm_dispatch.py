@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanstack_db._delta import Deltas, DeltaSink
-from tanstack_db._relation import Lease, LoadSubset, Relation
+from tanstack_db._base.delta import Deltas, DeltaSink
+from tanstack_db._base.relation import Lease, LoadSubset, Relation
 from tanstack_db.ivm._dispatch import EqualityDispatch
 from tanstack_db.ivm._laws import apply, change
 

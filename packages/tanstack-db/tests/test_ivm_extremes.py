@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tanstack_db._base.ir import AggregateCall
 from tanstack_db.ivm import _accumulators
 from tanstack_db.ivm._accumulators import accumulator
-from tanstack_db.query._ir import AggregateCall
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=80))

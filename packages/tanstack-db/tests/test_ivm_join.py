@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tanstack_db._base.ir import JoinKind
 from tanstack_db.ivm._join import Join, match_on
 from tanstack_db.ivm._laws import apply, change
-from tanstack_db.query._ir import JoinKind
 
 KINDS: tuple[JoinKind, ...] = get_args(JoinKind)
 

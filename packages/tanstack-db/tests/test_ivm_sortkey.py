@@ -16,11 +16,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tanstack_db._base.ir import Call, Const, ExprIR, Nulls, OrderIR, Ref, RowFunction
 from tanstack_db.ivm._sorted import SortedRows
 from tanstack_db.ivm._sortkey import slots, slots_desc
 from tanstack_db.ivm._values import lt
 from tanstack_db.query._compile import sort_key
-from tanstack_db.query._ir import Call, Const, ExprIR, Nulls, OrderIR, Ref, RowFunction
 
 
 class Color(Enum):

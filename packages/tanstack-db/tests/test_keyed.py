@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tanstack_db import Change, DbClient, collection_options, live_query
-from tanstack_db._keyed import KeyedList, Step
+from tanstack_db._live.keyed import KeyedList, Step
 from tanstack_db.testing import ManualSource
 
 Row = dict[str, Any]

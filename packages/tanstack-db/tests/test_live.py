@@ -24,7 +24,7 @@ from tanstack_db import (
     live_query,
     local_only_collection_options,
 )
-from tanstack_db._live import open_query
+from tanstack_db._live.live_query import open_query
 from tanstack_db.query import QueryBuilder
 from tanstack_db.testing import ManualSource, settle
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tanstack_db import Collection, DbClient, Transaction, Tx, collection_options
-from tanstack_db._delta import Deltas
+from tanstack_db._base.delta import Deltas
 from tanstack_db.testing import ManualSource, VirtualClockLoop, settle
 
 RUNS = int(os.environ.get("TANSTACK_DB_ORACLE_RUNS", "1"))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanstack_db._delta import Delta
+from tanstack_db._base.delta import Delta
 from tanstack_db.ivm import _sorted
 from tanstack_db.ivm._laws import apply, change
 from tanstack_db.ivm._order import Order

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tanstack_db import LiveSource, LoadSubset, OpenParameterError, OrderTerm
-from tanstack_db._delta import DeltaSink
-from tanstack_db._plan import Plan, plan
-from tanstack_db._relation import Lease, Relation
-from tanstack_db.query._ir import Call, Const, ExprIR, JoinIR, JoinKind, OrderIR, QueryIR, Ref, RowFunction, SourceIR
+from tanstack_db._base.delta import DeltaSink
+from tanstack_db._base.ir import Call, Const, ExprIR, JoinIR, JoinKind, OrderIR, QueryIR, Ref, RowFunction, SourceIR
+from tanstack_db._base.relation import Lease, Relation
+from tanstack_db._execution.plan import Plan, plan
 
 
 class Table(Relation):

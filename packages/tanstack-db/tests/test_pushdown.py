@@ -20,7 +20,7 @@ from tanstack_db import (
     collection_options,
     live_query,
 )
-from tanstack_db._pushdown import known_columns
+from tanstack_db._execution.pushdown import known_columns
 
 Row = dict[str, Any]
 q = QueryBuilder()

@@ -26,7 +26,7 @@ from tanstack_db import (
     min_,
     sum_,
 )
-from tanstack_db.query._ir import AggregateCall, Call, Const, Grouping, Ref
+from tanstack_db._base.ir import AggregateCall, Call, Const, Grouping, Ref
 
 
 @dataclass

@@ -21,7 +21,7 @@ from tanstack_db import (
     local_only_collection_options,
     sum_,
 )
-from tanstack_db.query._ir import AggregateCall, Call, Const, Grouping, JoinIR, OrderIR, Ref, RowFunction, Totals
+from tanstack_db._base.ir import AggregateCall, Call, Const, Grouping, JoinIR, OrderIR, Ref, RowFunction, Totals
 
 
 @dataclass

@@ -27,7 +27,7 @@ from tanstack_db import (
     local_only_collection_options,
     query_collection_options,
 )
-from tanstack_db._fetching import back_off
+from tanstack_db._sources.fetching import back_off
 from tanstack_db.testing import settle
 
 

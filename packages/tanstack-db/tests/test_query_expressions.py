@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tanstack_db import Collection, QueryBuilder, col, create_collection, local_only_collection_options
-from tanstack_db.query._ir import Call, Const, Ref
+from tanstack_db._base.ir import Call, Const, Ref
 
 
 @dataclass

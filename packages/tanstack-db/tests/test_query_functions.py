@@ -23,8 +23,8 @@ from tanstack_db import (
     live_query,
     local_only_collection_options,
 )
+from tanstack_db._base.ir import ExprIR
 from tanstack_db.query._compile import value
-from tanstack_db.query._ir import ExprIR
 from tanstack_db.query._trace import Shape, values
 
 ROW: dict[str, Any] = {

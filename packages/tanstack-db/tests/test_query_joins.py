@@ -17,7 +17,7 @@ from tanstack_db import (
     create_collection,
     local_only_collection_options,
 )
-from tanstack_db.query._ir import Call, Const, JoinIR, Ref
+from tanstack_db._base.ir import Call, Const, JoinIR, Ref
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tanstack_db import (
     live_query,
     local_only_collection_options,
 )
-from tanstack_db.query._ir import Call, Const, Ref
+from tanstack_db._base.ir import Call, Const, Ref
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,6 @@ from tanstack_db import (
     UsageError,
     live_query,
 )
-from tanstack_db._shape_log import Reset, RowChange, ShapeLog, UpToDate
-from tanstack_db._shape_values import column_types, parse_row
 from tanstack_db.shapes import (
     ShapeCollection,
     ShapeError,
@@ -32,6 +30,8 @@ from tanstack_db.shapes import (
     httpx_fetch,
     shape_collection_options,
 )
+from tanstack_db.shapes._log import Reset, RowChange, ShapeLog, UpToDate
+from tanstack_db.shapes._values import column_types, parse_row
 from tanstack_db.testing import ShapeServer, settle
 
 Row = dict[str, Any]

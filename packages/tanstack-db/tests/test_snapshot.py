@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from tanstack_db._snapshot import Rows, join_row_type
+from tanstack_db._base.snapshot import Rows, join_row_type
 
 
 def test_rows_equal_any_list_of_equal_items() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tanstack_db import Change, Collection, DbClient, UsageError, collection_options, live_query
-from tanstack_db._delta import Delta, Deltas
+from tanstack_db._base.delta import Delta, Deltas
 from tanstack_db.testing import ManualSource
 
 

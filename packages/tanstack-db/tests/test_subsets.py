@@ -26,9 +26,9 @@ from tanstack_db import (
     live_query,
     local_only_collection_options,
 )
-from tanstack_db._subsets import covers, cursor_after
+from tanstack_db._base.ir import Call
+from tanstack_db._sync.subsets import covers, cursor_after
 from tanstack_db.query._compile import predicate
-from tanstack_db.query._ir import Call
 
 Row = dict[str, Any]
 

@@ -22,7 +22,7 @@ from tanstack_db import (
     SyncRun,
     collection_options,
 )
-from tanstack_db._lifecycle import Lifecycle
+from tanstack_db._sync.lifecycle import Lifecycle
 from tanstack_db.testing import ManualSource, settle
 
 

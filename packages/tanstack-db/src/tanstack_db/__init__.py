@@ -1,39 +1,44 @@
 """Reactive client store: collections, optimistic transactions, incrementally maintained live queries.
 
-Layers, each using only those below it:
+Layers, each using only those below it. Those without a blank line between them do not know each other. import-linter
+holds both, and each folder's ``__init__`` maps its modules.
 
-=====================  =================================================================================================
-``react`` ``solara``   the hooks of component frameworks, and ``flet``; ``hooks`` has them once, over four primitives
-``nicegui``            pages that follow live queries, and ``textual`` widgets; ``_keyed``: row by row
-``_effect``            `create_effect`: functions that are called as rows enter and leave a result
-``_live``              `live_query`: handles of live results; ``_result`` is what runs, once per client and query
-``_pages``             `infinite_query`, `paged_query`: long results in pieces
-``_paging``            what a windowed query loads from an on-demand source
-``_pipeline``          a query's stages; ``_plan`` decides what its sources are asked for, ``_changes`` what is told
-``_pushdown``          what a query knows about its sources' rows; tells it to subqueries that load by parameters
-``_explain``           `LiveQuery.explain`; ``_meter`` counts the work of the stages, once somebody asks
-``query``              `QueryBuilder`: what a query says, and how that becomes functions of rows
-``ivm``                the operators: keyed deltas in, keyed deltas out
-``_actions``           `create_optimistic_action`: what to show and whom to tell, as one function
-``_paced``             `create_paced_mutations`: shown at once, sent at a pace; ``_pacing`` says when
-``_query_collection``  `query_collection_options`: rows that a function fetches; ``_fetching`` says when
-``shapes``             `shape_collection_options`: rows that follow a log; ``_shape_log`` is its protocol without I/O
-``_direct``            writes below the optimistic rows
-``_options``           recipes: `collection_options`, `local_only_collection_options`
-``_collection``        `Collection`: reads, optimistic writes; ``_core`` has the hooks for other collection types
-``_client``            `DbClient`: one user's collections and tasks; `transact`, `transaction`, sessions
-``_transaction``       `Transaction`, `Tx`: pending, persisting, completed or failed; ``_work`` is their state machine
-``_sync``              the contract with a collection's source; ``_demand`` adds subsets, ``_lifecycle`` statuses
-``_overlay``           visible rows: synced ones with optimistic ones on top; ``_subscription`` tells who hears of them
-``rows``               rows of any class: columns, copies, JSON forms
-``_subsets``           what demands have in common; `comparisons`: their predicates for backends
-``_relation``          what the engine reads, and asks for
-``_batch``, ``_delta`` batches in two phases, and the keyed deltas that they carry
-=====================  =================================================================================================
+==================  ====================================================================================================
+``react``           the hooks of component frameworks, here and in ``solara`` and ``flet``
+``nicegui``         pages that follow live queries
+``textual``         widgets that follow live queries
+
+``hooks``           the hooks, written once over four primitives
+
+``testing``         a virtual clock, and sources that a test drives
+
+``_live``           what applications hold of running queries: `live_query`, pages, effects
+``shapes``          `shape_collection_options`: collections that follow a log
+``_actions``        functions that write: `create_optimistic_action`, `create_paced_mutations`
+
+``_execution``      what runs for a query, once per client for equal ones
+``_sources``        recipes for collections: `collection_options` and its kin
+
+``query``           `QueryBuilder`: what a query says, and how that becomes functions of rows
+``_collections``    `Collection`: reads, optimistic writes; `DbClient`: one user's collections and tasks
+
+``ivm``             the operators: keyed deltas in, keyed deltas out
+``_sync``           the contract with a collection's source: what it writes, when it runs, which subsets it loads
+``_transactions``   `Transaction`: pending, persisting, completed or failed; the optimistic rows on top of the others
+
+``rows``            rows of any class: columns, copies, JSON forms
+
+``_base``           deltas, batches in two phases, relations, and the trees of what a query says
+
+``_errors``         `DbError` and its kin
+==================  ====================================================================================================
 """
 
-from ._actions import create_optimistic_action
-from ._client import (
+from ._actions.optimistic import create_optimistic_action
+from ._actions.paced import PacedMutations, Strategy, create_paced_mutations, debounce, queue, throttle
+from ._base.relation import Cursor, Lease, LiveSource, LoadSubset, OrderTerm
+from ._base.snapshot import JoinRow, Rows
+from ._collections.client import (
     CollectionOptions,
     DbClient,
     create_collection,
@@ -43,10 +48,10 @@ from ._client import (
     transact,
     transaction,
 )
-from ._collection import Collection
-from ._config import CollectionConfig, DeleteHandler, Handler
-from ._core import CollectionEvent
-from ._effect import Effect, create_effect
+from ._collections.collection import Collection
+from ._collections.config import CollectionConfig, DeleteHandler, Handler
+from ._collections.core import CollectionEvent
+from ._collections.subscription import Change
 from ._errors import (
     CollectionStateError,
     DbError,
@@ -66,21 +71,18 @@ from ._errors import (
     UnknownKeyError,
     UsageError,
 )
-from ._explain import Explanation, Operator
-from ._lifecycle import Status
-from ._live import LiveQuery, live, live_query, query_once
-from ._mutation import Mutation, MutationType
-from ._options import LocalOnlyCollection, collection_options, local_only_collection_options
-from ._paced import PacedMutations, Strategy, create_paced_mutations, debounce, queue, throttle
-from ._pages import InfiniteQuery, Page, PagedQuery, Pages, infinite_query, paged_query
-from ._paging import WindowMove
-from ._query_collection import QueryCollection, QueryFn, query_collection_options
-from ._relation import Cursor, Lease, LiveSource, LoadSubset, OrderTerm
-from ._snapshot import JoinRow, Rows
-from ._subscription import Change
-from ._subsets import Comparison, comparisons
-from ._sync import Cleanup, Source, SubsetStatus, SyncContext, SyncRun
-from ._transaction import Persist, Transaction, TransactionState, Tx, current_transaction
+from ._execution.explain import Explanation, Operator
+from ._execution.paging import WindowMove
+from ._live.effect import Effect, create_effect
+from ._live.live_query import LiveQuery, live, live_query, query_once
+from ._live.pages import InfiniteQuery, Page, PagedQuery, Pages, infinite_query, paged_query
+from ._sources.options import LocalOnlyCollection, collection_options, local_only_collection_options
+from ._sources.query_collection import QueryCollection, QueryFn, query_collection_options
+from ._sync.contract import Cleanup, Source, SubsetStatus, SyncContext, SyncRun
+from ._sync.lifecycle import Status
+from ._sync.subsets import Comparison, comparisons
+from ._transactions.mutation import Mutation, MutationType
+from ._transactions.transaction import Persist, Transaction, TransactionState, Tx, current_transaction
 from ._version import __version__
 from .query import (
     Expr,

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 import flet as ft
 
-from ._client import DbClient
+from ._collections.client import DbClient
 from .hooks import Cleanup, DbHooks, Ref, on_loop, use_session
 
 if TYPE_CHECKING:

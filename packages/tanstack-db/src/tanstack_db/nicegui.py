@@ -25,19 +25,19 @@ from nicegui import Client as Page
 from nicegui import ui
 from typing_extensions import TypeVar
 
-from ._client import DbClient
-from ._keyed import KeyedList
-from ._live import LiveQuery, live_query
-from ._sessions import session_client
-from ._subscription import require_callback
+from ._collections.client import DbClient
+from ._collections.sessions import session_client
+from ._collections.subscription import require_callback
+from ._live.keyed import KeyedList
+from ._live.live_query import LiveQuery, live_query
 
 if TYPE_CHECKING:
     from nicegui.element import Element
 
-    from ._relation import LiveSource
-    from ._snapshot import Rows
-    from ._subscription import Change
-    from ._transaction import Persist, Tx
+    from ._base.relation import LiveSource
+    from ._base.snapshot import Rows
+    from ._collections.subscription import Change
+    from ._transactions.transaction import Persist, Tx
     from .query import QueryBuilder
 
 __all__ = ["LivePage", "Place"]

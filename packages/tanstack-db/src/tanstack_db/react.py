@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import reactpy
 
-from ._client import DbClient
+from ._collections.client import DbClient
 from .hooks import Cleanup, DbHooks, Ref, on_loop, use_session
 
 if TYPE_CHECKING:

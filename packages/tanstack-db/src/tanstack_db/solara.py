@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import reacton
 import solara
 
-from ._client import DbClient
+from ._collections.client import DbClient
 from ._errors import UsageError
 from .hooks import Cleanup, DbHooks, Ref, on_loop, use_session
 

@@ -21,18 +21,18 @@ from textual.message_pump import MessagePump
 from textual.widgets import DataTable
 from typing_extensions import TypeVar
 
-from ._client import DbClient, current_client
-from ._keyed import KeyedList, Step
-from ._live import LiveQuery, live_query
-from ._subscription import Change
+from ._collections.client import DbClient, current_client
+from ._collections.subscription import Change
+from ._live.keyed import KeyedList, Step
+from ._live.live_query import LiveQuery, live_query
 from .rows import get
 
 if TYPE_CHECKING:
     from textual.widget import Widget
     from textual.widgets.data_table import RowKey
 
-    from ._relation import LiveSource
-    from ._snapshot import Rows
+    from ._base.relation import LiveSource
+    from ._base.snapshot import Rows
     from .query import QueryBuilder
 
 __all__ = ["LiveList", "LiveMixin", "LiveTable"]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 from typing_extensions import TypeVar
 
 from .._errors import UsageError
-from .._live import LiveQuery, live_query
+from .._live.live_query import LiveQuery, live_query
 from ._store import use_store
 
 if TYPE_CHECKING:
-    from .._client import DbClient
-    from .._relation import LiveSource
-    from .._transaction import Persist, Tx
+    from .._base.relation import LiveSource
+    from .._collections.client import DbClient
+    from .._transactions.transaction import Persist, Tx
     from ..query import QueryBuilder
     from ._runtime import Runtime
 

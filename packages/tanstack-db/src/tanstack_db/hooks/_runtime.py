@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from .._errors import UsageError
 
 if TYPE_CHECKING:
-    from .._client import DbClient
+    from .._collections.client import DbClient
 
 __all__ = ["Cleanup", "Ref", "Runtime", "on_loop"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from .._client import DbClient, default_client
-from .._sessions import session_client
+from .._collections.client import DbClient, default_client
+from .._collections.sessions import session_client
 
 if TYPE_CHECKING:
     from ._runtime import Cleanup, Runtime

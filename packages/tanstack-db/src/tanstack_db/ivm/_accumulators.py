@@ -13,7 +13,7 @@ from decimal import Context, Decimal
 from heapq import heapify, heappop, heappush
 from typing import Any, Final, Protocol
 
-from ..query._ir import AggregateCall
+from .._base.ir import AggregateCall
 from ._sortkey import Slots, key_slots, slots, slots_desc
 from ._values import hashable
 

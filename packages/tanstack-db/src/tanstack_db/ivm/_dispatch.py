@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._delta import Delta, Deltas, DeltaSink
+from .._base.delta import Delta, Deltas, DeltaSink
 from ._buckets import Buckets, Pair
 from ._values import hashable, read
 
 if TYPE_CHECKING:
-    from .._relation import Relation
+    from .._base.relation import Relation
 
 __all__ = ["EqualityDispatch"]
 

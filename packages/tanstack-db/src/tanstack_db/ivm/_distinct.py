@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._delta import Delta, Deltas
+from .._base.delta import Delta, Deltas
 from ._values import hashable
 
 __all__ = ["Distinct"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._delta import Delta, Deltas
+from .._base.delta import Delta, Deltas
 
 __all__ = ["Filter"]
 

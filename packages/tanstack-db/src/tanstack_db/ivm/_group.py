@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from .._delta import Delta, Deltas, same
-from ..query._ir import AggregateCall
+from .._base.delta import Delta, Deltas, same
+from .._base.ir import AggregateCall
 from ._accumulators import Accumulator, accumulator
 from ._values import hashable
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
-from .._delta import Delta, Deltas, same
-from .._snapshot import Rows
+from .._base.delta import Delta, Deltas, same
+from .._base.snapshot import Rows
 from ._buckets import Buckets
 from ._order import Order
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .._delta import Delta, Deltas, same
+from .._base.delta import Delta, Deltas, same
 from ._buckets import Buckets, Pair
 from ._values import hashable
 
 if TYPE_CHECKING:
-    from ..query._ir import JoinKind
+    from .._base.ir import JoinKind
 
 __all__ = ["Join", "match_on"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._delta import Delta, Deltas, same
+from .._base.delta import Delta, Deltas, same
 
 __all__ = ["BrokenLawError", "apply", "change"]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from .._delta import Deltas, same
+from .._base.delta import Deltas, same
 from ._order_hub import Member, OrderHub
 from ._order_index import OrderIndex, Steps
 from ._sorted import Entry, SortedRows, SortKey

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ._order_index import OrderIndex, Step, Steps
 
 if TYPE_CHECKING:
-    from .._relation import Relation
+    from .._base.relation import Relation
 
 __all__ = ["Member", "OrderHub"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
-from .._delta import Deltas
+from .._base.delta import Deltas
 from ._sorted import Entry, SortedRows, SortKey
 
 __all__ = ["OrderIndex", "Step", "Steps"]

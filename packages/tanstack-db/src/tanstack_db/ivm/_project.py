@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._delta import Delta, Deltas, same
+from .._base.delta import Delta, Deltas, same
 from .._errors import QueryError
 
 __all__ = ["Project", "row_maker"]

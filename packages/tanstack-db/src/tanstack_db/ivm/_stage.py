@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from .._delta import Deltas
+from .._base.delta import Deltas
 
 __all__ = ["Stage"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
-from .._delta import Deltas, same
+from .._base.delta import Deltas, same
 
 __all__ = ["Totals", "TotalsRow"]
 

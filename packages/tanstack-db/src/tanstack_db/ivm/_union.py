@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._delta import Deltas
+from .._base.delta import Deltas
 
 __all__ = ["union_all"]
 

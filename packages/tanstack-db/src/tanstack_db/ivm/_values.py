@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
-from .._delta import DATA_ERRORS
+from .._base.delta import DATA_ERRORS
 from .._errors import SchemaError
 from ..rows import fields
 

@@ -8,8 +8,10 @@
 ``_functions``    `concat` and `case`
 ``_trace``        runs a lambda with stand-ins for rows; ``_expr`` has `Expr`, what their columns are, and `col`
 ``_compile``      expressions to generated Python functions
-``_ir``           the trees that all of these pass on
+``_text``         expressions as text, for `explain`
 ================  ==================================================================================================
+
+The trees that all of these pass on are in ``_base.ir``.
 """
 
 from ._aggregates import avg, collect, count, count_if, max_, min_, sum_

@@ -6,10 +6,10 @@ from typing import cast, overload
 
 from typing_extensions import TypeVar
 
+from .._base.ir import Call, Const
 from .._errors import QueryError
 from ._expr import Expr, is_expr
 from ._grouping import ROWS, aggregate
-from ._ir import Call, Const
 
 __all__ = ["avg", "collect", "count", "count_if", "max_", "min_", "sum_"]
 

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeAlias, TypeVa
 
 from typing_extensions import TypeVar
 
+from .._base.ir import Collation, ExprIR, JoinIR, JoinKind, Nulls, QueryIR, RowFunction
+from .._base.relation import LiveSource
+from .._base.snapshot import Rows
 from .._errors import QueryError
-from .._relation import LiveSource
-from .._snapshot import Rows
 from ._clauses import group_keys, join_pairs, order_terms, totals, where_terms, window
 from ._expr import Expr
 from ._grouping import group_totals, grouping
 from ._includes import include_of
-from ._ir import Collation, ExprIR, JoinIR, JoinKind, Nulls, QueryIR, RowFunction
 from ._sources import one_source, row_sources, shapes_of, source_ir
 from ._trace import check_function
 
 if TYPE_CHECKING:
-    from .._client import DbClient
-    from .._relation import Relation
+    from .._base.relation import Relation
+    from .._collections.client import DbClient
 
 __all__ = ["Cond", "Grouped", "One", "Op", "Query", "QueryBuilder", "Source"]
 
@@ -62,7 +62,7 @@ class _Built(LiveSource[Out], Generic[Out]):
         return self._ir
 
     def _open(self, db: DbClient) -> Relation:
-        from .._live import open_query
+        from .._live.live_query import open_query
 
         return open_query(self._ir, db)
 

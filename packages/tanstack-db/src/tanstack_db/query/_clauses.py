@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .._base.ir import Call, ExprIR, OrderIR, RowFunction, SourceIR, Totals, refs
 from .._errors import QueryError, did_you_mean
 from ._expr import Expr, Trace, describe
-from ._ir import Call, ExprIR, OrderIR, RowFunction, SourceIR, Totals, refs
 from ._sources import resolve, shapes_of
 from ._trace import conditions, values
 

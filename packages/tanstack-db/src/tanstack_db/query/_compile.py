@@ -19,11 +19,11 @@ from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
 
-from .._delta import DATA_ERRORS
+from .._base.delta import DATA_ERRORS
+from .._base.ir import Collation, ExprIR, Nulls, OrderIR, RowFunction
 from .._errors import QueryError
 from ..ivm._sortkey import NULL_LAST, NUMBER, TEXT, key_slots, slots, slots_desc
 from ._emit import Accessor, Emitter, TotalEmitter
-from ._ir import Collation, ExprIR, Nulls, OrderIR, RowFunction
 
 __all__ = ["Accessor", "predicate", "sort_key", "value"]
 

@@ -17,9 +17,9 @@ from keyword import iskeyword
 from math import ceil, floor
 from typing import Any, Final, Literal, TypeAlias, cast
 
+from .._base.ir import Call, Const, ExprIR, Outer, Ref
 from .._errors import QueryError
 from ..ivm import _values
-from ._ir import Call, Const, ExprIR, Outer, Ref
 
 __all__ = ["Accessor", "Emitter", "TotalEmitter"]
 

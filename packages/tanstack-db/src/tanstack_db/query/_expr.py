@@ -17,8 +17,8 @@ from typing import Any, Generic, NoReturn, cast
 
 from typing_extensions import TypeIs, TypeVar
 
+from .._base.ir import Call, Const, ExprIR, Outer, Ref
 from .._errors import QueryError
-from ._ir import Call, Const, ExprIR, Outer, Ref
 
 __all__ = ["ACTIVE", "Expr", "Trace", "col", "describe", "is_expr", "lift"]
 

@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from typing_extensions import TypeVar
 
+from .._base.ir import Call, Const
 from .._errors import QueryError
 from ..ivm import _values
 from ._expr import Expr, is_expr, lift
-from ._ir import Call, Const
 
 __all__ = ["case", "concat"]
 

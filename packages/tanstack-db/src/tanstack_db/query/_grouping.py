@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, TypeAlias
 
+from .._base.ir import AggregateCall, Call, Const, ExprIR, Grouping, Ref, RowFunction, Totals, function_key
 from .._errors import QueryError
 from ..ivm._totals import TotalsRow
 from ._clauses import totals
 from ._expr import ACTIVE, Expr, Trace, describe, is_expr
-from ._ir import AggregateCall, Call, Const, ExprIR, Grouping, Ref, RowFunction, Totals, function_key
 from ._stand_in import StandIn
 from ._trace import Made, Row, Shape, run
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from itertools import count
 from typing import Any
 
+from .._base.ir import Call, ExprIR, Grouping, IncludeIR, Outer, QueryIR, Ref, RowFunction, SourceIR, refs
 from .._errors import QueryError
 from ._expr import Expr, Trace, describe
-from ._ir import Call, ExprIR, Grouping, IncludeIR, Outer, QueryIR, Ref, RowFunction, SourceIR, refs
 from ._sources import row_sources, shapes_of, source_ir
 from ._trace import run
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from typing_extensions import TypeIs
 
+from .._base.ir import IncludeIR, QueryIR, Ref, SourceIR
+from .._base.relation import LiveSource
 from .._errors import QueryError, UnknownColumnError
-from .._relation import LiveSource
-from ._ir import IncludeIR, QueryIR, Ref, SourceIR
 from ._trace import Shape
 
 __all__ = ["is_source", "one_source", "resolve", "row_sources", "shape_of", "shapes_of", "source_ir"]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from types import CodeType
 
+from .._base.ir import AggregateCall, Call, Collation, ExprIR, OrderIR, Ref, RowFunction
 from ._expr import describe
-from ._ir import AggregateCall, Call, Collation, ExprIR, OrderIR, Ref, RowFunction
 
 __all__ = ["aggregate_text", "condition_text", "expr_text", "function_text", "order_text"]
 

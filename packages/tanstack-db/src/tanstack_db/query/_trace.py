@@ -10,9 +10,9 @@ from functools import cached_property, lru_cache
 from types import CodeType, FunctionType
 from typing import Any, NoReturn, cast
 
+from .._base.ir import Call, Const, ExprIR, Ref
 from .._errors import QueryError, UnknownColumnError
 from ._expr import ACTIVE, Expr, Trace, is_expr
-from ._ir import Call, Const, ExprIR, Ref
 
 __all__ = ["Made", "Row", "Shape", "check_function", "conditions", "run", "values"]
 
