@@ -258,11 +258,11 @@ class Authority:
             One result per target.
 
         Raises:
-            AblyError: 40000 if the request makes no sense for any target.
+            AblyError: 40164 if they are not revocable, 40000 if the request makes no sense for any target.
         """
         key, now, wanted = self.key(key_name), self._now(), list(targets)
         if not key.revocable:
-            raise bad_request(f"the tokens of the key {key_name!r} are not revocable")
+            raise AblyError(f"the tokens of the key {key_name!r} are not revocable", 40164)
         if not 0 < len(wanted) <= MAX_TARGETS:
             raise bad_request(f"a revocation has 1 to {MAX_TARGETS} targets, not {len(wanted)}")
         before = now if issued_before is None else issued_before
