@@ -116,6 +116,7 @@ def test_messages_that_cannot_be_published(message: Any, code: int) -> None:
 
 
 def test_a_publish_is_neither_empty_nor_endless() -> None:
+    found: list[dict[str, Any]]
     for found in ([], [{}] * 1001):
         with pytest.raises(AblyError):
             messages(*found)

@@ -27,11 +27,18 @@ class Published:
 
     Attributes:
         id: The id of its first message.
-        serials: One per message.
+        serial: The place of its frame in the channel's log.
+        count: How many messages there were.
     """
 
     id: str
-    serials: Sequence[str]
+    serial: str
+    count: int
+
+    @property
+    def serials(self) -> list[str]:
+        """The serials of the messages."""
+        return [f"{self.serial}:{index:03d}" for index in range(self.count)]
 
 
 class Reader(Protocol):
@@ -95,23 +102,22 @@ class Channel:
         if given is not None and (before := self._published.get(given, now)) is not None:
             return before
         serial = self.log.next_serial(now)
-        serials = [f"{serial}:{index:03d}" for index in range(len(messages))]
+        published = Published(given or f"{base}:0", serial, len(messages))
         stored: list[Message] = [
             {key: value for key, value in message.items() if value is not None}
             | {
                 "id": message["id"] or f"{base}:{index}",
                 "timestamp": now,
-                "serial": serials[index],
+                "serial": own,
                 "action": 0,
-                "version": {"serial": serials[index], "timestamp": now},
+                "version": {"serial": own, "timestamp": now},
             }
             | ({"connectionId": connection_id} if connection_id else {})
-            for index, message in enumerate(messages)
+            for index, (message, own) in enumerate(zip(messages, published.serials, strict=True))
         ]
-        published = Published(stored[0]["id"], serials)
         if given is not None:
             self._published.put(given, published, now)
-        self._send(Action.MESSAGE, serial, now, connection_id, stored[0]["id"].rpartition(":")[0], messages=stored)
+        self._send(Action.MESSAGE, serial, now, connection_id, base, messages=stored)
         return published
 
     def change_presence(self, sent: Sequence[Message], now: int, connection_id: str, base: str) -> None:

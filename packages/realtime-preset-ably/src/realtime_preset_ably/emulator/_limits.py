@@ -32,7 +32,7 @@ class Limits:
         sync_page: How many presence members one SYNC holds.
     """
 
-    connections: int = 10_000
+    connections: int = 2_000
     channels: int = 10_000
     channels_per_connection: int = 200
     members: int = 200
@@ -44,7 +44,7 @@ class Limits:
     history_window: int = 24 * 3_600_000
     queue_frames: int = 50_000
     queue_bytes: int = 16 * 1024 * 1024
-    acknowledged: int = 10_000
+    acknowledged: int = 2_000
     state_ttl: int = 120_000
     max_idle: int = 15_000
     remain_present: int = 15_000
