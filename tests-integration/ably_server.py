@@ -29,14 +29,15 @@ _READY_WITHIN: Final = 20.0
 
 
 class AblyProcess:
-    """``tanstack-realtime ably serve``, on one port for all its lives.
+    """``tanstack-realtime ably serve``.
 
     Args:
         folder: for its log.
+        port: where it listens on loopback, which nobody else may.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.port: Final = free_port()
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port: Final = port
         program = Path(sys.executable).parent / "tanstack-realtime"
         command = [str(program), "ably", "serve", "--port", str(self.port), "--key", KEY]
         self._program = PlainProcess(command, {}, folder / f"ably-{self.port}.log")

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from ably_app import AblyApp
