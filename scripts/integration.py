@@ -1,13 +1,15 @@
-"""Run tests-integration/ against a Centrifugo that is really there, and say in the last line which one that was.
+"""Run tests-integration/ against servers that are really there, and say in the last lines which ones those were.
 
-It takes the first of these that can be had, or the one that ``REALTIME_INTEGRATION`` names:
+For the centrifugo preset there must be a Centrifugo. It takes the first of these that can be had, or the one that
+``REALTIME_INTEGRATION`` names:
 
 docker   the image of docker/compose.yml, where an engine can pull it
 binary   a program ``centrifugo``, by ``CENTRIFUGO_BIN`` or on the PATH; in the same compose file where an engine is
          there or can be started, else as plain processes
 lite     tests-integration/centrifugo-lite, built with Go: Centrifugo's engine, our shell; likewise
 
-Without any, and where a named one is missing, it fails. All traffic stays on loopback.
+Without any, and where a named one is missing, it fails. For the ably preset the tests start its emulator by themselves.
+All traffic stays on loopback, unless ``ABLY_API_KEY`` is set: then a part of the tests runs against Ably itself too.
 
     python scripts/integration.py [-n] [arguments for pytest]
 
@@ -17,6 +19,8 @@ Without any, and where a named one is missing, it fails. All traffic stays on lo
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -225,6 +229,14 @@ def choose(compose: str | None, folder: Path) -> Found:
     raise Missing("\n  ".join(["there is no server to test against:", *reasons]))
 
 
+def ably() -> list[str]:
+    """Return lines that say against what the ably preset is tested."""
+    npm = json.loads((ROOT / "tests-integration" / "ably-js" / "package.json").read_text())
+    sdks = f"ably-js {npm['dependencies']['ably']} and ably-python {importlib.metadata.version('ably')}"
+    live = "with the key in ABLY_API_KEY" if os.environ.get("ABLY_API_KEY") else "NOT tested, ABLY_API_KEY is not set"
+    return [f"Ably: the preset's emulator, with {sdks}", f"Ably itself: {live}"]
+
+
 def main(arguments: list[str]) -> int:
     """Choose, run the tests, and say what they ran against."""
     with tempfile.TemporaryDirectory(prefix="integration-") as name, engine(Path(name)) as compose:
@@ -234,13 +246,14 @@ def main(arguments: list[str]) -> int:
             print(f"integration: {error}")
             return 1
         if arguments[:1] == ["-n"]:
-            print(f"integration: {found.label}")
+            print(f"integration: {found.label}", *ably(), sep="\nintegration: ")
             return 0
         print(f"integration: against {found.label}", flush=True)
         environment = {**os.environ, **found.environment, "REALTIME_INTEGRATION": found.kind}
         command = [sys.executable, "-m", "pytest", str(ROOT / "tests-integration"), *arguments]
         code = subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
-        print(f"integration: {'passed' if code == 0 else 'FAILED'} against {found.label}")
+        said = f"integration: {'passed' if code == 0 else 'FAILED'} against {found.label}"
+        print(said, *ably(), sep="\nintegration: ")
         return code
 
 
