@@ -119,12 +119,16 @@ class Log:
         Raises:
             AblyError: 90005 for a serial of another log, 90003 if something after it is lost.
         """
-        if serial.rpartition("@")[2] != self._epoch or serial > self.head:
+        if not self.owns(serial) or serial > self.head:
             raise AblyError("the channel cannot be resumed: its serial belongs to another time of this server", 90005)
         missed = list(takewhile(lambda entry: entry.serial > serial, reversed(self._entries)))[::-1]
         if serial < self._floor or (missed and missed[0].timestamp <= since):
             raise AblyError("the channel cannot be resumed: what was missed is no longer kept", 90003)
         return missed
+
+    def owns(self, serial: str) -> bool:
+        """Tell whether a serial is one of this log's, however old."""
+        return serial.rpartition("@")[2] == self._epoch
 
     def latest(self, count: int) -> list[tuple[Entry, int]]:
         """Return the entries that hold the last messages, oldest first, each with the number of messages to skip."""

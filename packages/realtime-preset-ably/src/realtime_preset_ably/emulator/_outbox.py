@@ -1,4 +1,7 @@
-"""What waits to be written to one socket. Bounded: a reader that is too slow loses its socket, not the server its memory."""
+"""What waits to be written to one socket.
+
+It is bounded: a reader that is too slow loses its socket, not the server its memory. It resumes and misses nothing.
+"""
 
 from __future__ import annotations
 
