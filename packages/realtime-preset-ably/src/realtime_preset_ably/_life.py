@@ -55,8 +55,9 @@ class Life:
             work.close()
         self.require()
         task = self.spawn(work)
+        waited: set[asyncio.Future[Any]] = {task, self._over}
         try:
-            await asyncio.wait({task, self._over}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             cancelled = task.cancel()  # no effect on one that is done
         if cancelled or task.cancelled():

@@ -197,13 +197,13 @@ class SdkConnection:
             if farewell and transport.websocket is not None and not transport.is_disposed:
                 with contextlib.suppress(Exception):  # it may break right now
                     await transport.close()
-            elif transport.websocket is not None:
-                transport.websocket.transport.abort()
+            else:
+                _abort(transport)
             try:
                 async with asyncio.timeout(_FAREWELL_WITHIN):
                     await transport.dispose()
             except TimeoutError:
-                transport.websocket.transport.abort()
+                _abort(transport)
         await self._client.close()
         await self._leftovers()
 
@@ -239,6 +239,11 @@ class SdkConnection:
         self._changed(state, reason)
 
 
+def _abort(transport: Any) -> None:
+    if transport.websocket is not None:
+        transport.websocket.transport.abort()
+
+
 def _do_not_connect_again() -> None:
     """In place of the SDK's own attempts after the first."""
 
@@ -255,6 +260,7 @@ class SdkChannel:
         self._client = client
         self._channel = channel
         self._listeners: list[tuple[Any, Any]] = []
+        self._watcher: Any = None
 
     @property
     def state(self) -> str:
@@ -276,8 +282,8 @@ class SdkChannel:
         def on_change(change: Any) -> None:
             changed(ChannelChange(str(change.current.value), bool(change.resumed), SdkError.of(change.reason)))
 
+        self._watcher = on_change
         self._channel.on(on_change)
-        self._listeners.append((self._channel.off, on_change))
 
     async def subscribe(self, heard: Callable[[Received], None]) -> None:
         """Hear messages, and attach."""
@@ -323,16 +329,25 @@ class SdkChannel:
         await _call(self._channel.presence.leave())
 
     def silence(self) -> None:
-        """Hear nothing more."""
+        """Hear no message and no member any more; states are still told."""
         listeners, self._listeners = self._listeners, []
         for off, listener in listeners:
             off(listener)
 
     async def detach(self) -> None:
-        """Tell Ably that nobody listens, and forget the channel. One that Ably has ended is only forgotten."""
+        """Tell Ably that nobody listens, and forget the channel."""
         if self._channel.state != "failed":
             await _call(self._channel.detach())
-        self._client.channels.release(self._channel.name)
+        self.forget()
+
+    def forget(self) -> None:
+        """Hear nothing at all any more. A channel that Ably serves no longer, and that nobody begins anew, is gone."""
+        self.silence()
+        if self._watcher is not None:
+            self._channel.off(self._watcher)
+            self._watcher = None
+        if self._channel.state in ("initialized", "detached", "failed"):  # what comes for a channel that is gone raises
+            self._client.channels.release(self._channel.name)
 
 
 def _member(message: Any) -> Member:

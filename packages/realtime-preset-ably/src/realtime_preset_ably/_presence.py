@@ -1,0 +1,182 @@
+"""Who is in a room, as one link knows it: Ably's own presence, on the room's channel.
+
+A member's data is its state. Ably keeps it, tells it to whoever comes, and keeps the order of one member's changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, cast
+
+from tanstack_realtime import PresenceEntry, PresenceSink, PublishError, RealtimeError
+from tanstack_realtime._json import encode_json
+
+from ._codes import refusal
+from ._names import user_of
+from ._sdk import ChannelChange, Member, SdkChannel, SdkError
+
+__all__ = ["MAX_STATE_BYTES", "Room", "not_joined"]
+
+MAX_STATE_BYTES: Final = 16_384
+
+
+class Room:
+    """One channel's members.
+
+    Args:
+        channel: wire name.
+        sdk: the room's channel at Ably.
+        sink: is told.
+        ended: forgets this room, which Ably ended.
+
+    Attributes:
+        joined: whether the link is a member.
+    """
+
+    def __init__(self, channel: str, sdk: SdkChannel, sink: PresenceSink, *, ended: Callable[[Room], object]) -> None:
+        self.channel = channel
+        self.sink = sink
+        self.joined = False
+        self._sdk = sdk
+        self._ended = ended
+        self._live = False
+        self._stopped = False
+        self._refusal: SdkError | None = None
+
+    async def open(self) -> None:
+        """Attach, and tell who is there.
+
+        Raises:
+            ChannelDeniedError: refused.
+            ConnectionLostError: there was no answer.
+        """
+        self._sdk.watch(self._on_change)
+        try:
+            await self._sdk.observe(self._on_member)
+            await self.tell()
+        except SdkError as error:
+            raise self._refused(self._refusal or error) from error
+
+    async def tell(self) -> None:
+        """Tell the sink all members."""
+        members = await self._sdk.members()
+        if not self._stopped:
+            self._live = True
+            self.sink.snapshot(_entries(members))
+
+    async def enter(self, state: Mapping[str, Any]) -> None:
+        """Be a member with this state.
+
+        Raises:
+            ChannelDeniedError: refused.
+            PublishError: the state is too large.
+            ConnectionLostError: there was no answer.
+        """
+        self._check(state)
+        try:
+            await self._sdk.enter(dict(state))
+        except SdkError as error:
+            raise self._refused(error) from error
+        self.joined = True
+
+    async def update(self, state: Mapping[str, Any]) -> None:
+        """Say the own state to everybody.
+
+        Raises:
+            PublishError: too large, too fast, or no member (``not_joined``).
+            ConnectionLostError: there was no answer.
+        """
+        self._check(state)
+        if not self.joined:
+            raise not_joined(self.channel)
+        try:
+            await self._sdk.update(dict(state))
+        except SdkError as error:
+            raise self._refused(error) from error
+
+    async def leave(self) -> None:
+        """Be a member no longer."""
+        if not self.joined:
+            return
+        self.joined = False
+        try:
+            await self._sdk.leave()
+        except SdkError as error:
+            raise self._refused(error) from error
+
+    async def stop(self) -> None:
+        """Hear nothing more, at once; then detach, which leaves too."""
+        self.lost()
+        await self._sdk.detach()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        self._stopped = True
+        self.joined = False
+        self._sdk.silence()
+
+    def revoke(self, code: str, reason: str) -> None:
+        """It is not granted any more. Ably ends it as soon as it has the token that says so."""
+        if not self._stopped:
+            self.lost()
+            self._ended(self)
+            self.sink.revoked(code, reason)
+
+    # -- called by the SDK ---------------------------------------------------------------------------------------------
+
+    def _on_change(self, change: ChannelChange) -> None:
+        if change.state != "failed":
+            return
+        if self._live:
+            error = self._refused(change.error)
+            self.revoke(error.code, error.reason or str(error))
+            asyncio.get_running_loop().call_soon(self._sdk.forget)  # the SDK is going through its channels
+        else:
+            self._refusal = change.error
+
+    def _on_member(self, member: Member) -> None:
+        if not self._live or self._stopped:
+            return  # the first answer holds it
+        if member.left:
+            self.sink.changed([], [member.connection_id])
+        elif entries := _entries([member]):
+            self.sink.changed(entries, [])
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _check(self, state: Mapping[str, Any]) -> None:
+        try:
+            size = len(encode_json(dict(state)).encode())
+        except ValueError as error:
+            raise PublishError(
+                f"a state on {self.channel!r} is not JSON: {error}",
+                channel=self.channel,
+                code="bad_data",
+                reason="not JSON",
+            ) from error
+        if size > MAX_STATE_BYTES:
+            raise PublishError(
+                f"a state on {self.channel!r} has {size} bytes, more than {MAX_STATE_BYTES}; keep it small, everybody "
+                "in the room gets it",
+                channel=self.channel,
+                code="too_large",
+                reason=f"{size} bytes are more than {MAX_STATE_BYTES}",
+            )
+
+    def _refused(self, why: SdkError) -> RealtimeError:
+        return refusal("presence", self.channel, why.code, why.status, why.message)
+
+
+def not_joined(channel: str) -> PublishError:
+    """Return the error of one who says its state and is no member."""
+    return PublishError(f"not a member of {channel!r}", channel=channel, code="not_joined", reason="join first")
+
+
+def _entries(members: Iterable[Member]) -> list[PresenceEntry]:
+    """Return the members, with the states that are some. Others than this client can say anything."""
+    return [
+        PresenceEntry(member.connection_id, user_of(member.client_id) or None, cast("dict[str, Any]", member.data))
+        for member in members
+        if isinstance(member.data, dict) and member.connection_id
+    ]
