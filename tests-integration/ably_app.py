@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import httpx
 import pytest
@@ -28,8 +28,6 @@ from tanstack_realtime.testing import Access, Fault, TcpProxy, allow_everything
 
 __all__ = ["AblyApp", "Way"]
 
-_ANSWER_WITHIN: Final = 1.5
-
 
 class Way:
     """HTTP of one user, who reaches the application and Ably through proxies of its own, and does not wait for long.
@@ -37,14 +35,15 @@ class Way:
     Args:
         ably: port where the application says that it is.
         proxy: port through which the user reaches it.
+        answer_within: seconds that a request may take.
 
     Attributes:
         asked: the channels of each token that it has asked the application for.
         plan: statuses with which the application answers the next of these requests instead.
     """
 
-    def __init__(self, ably: int, proxy: int) -> None:
-        self._client = httpx.AsyncClient(timeout=_ANSWER_WITHIN)
+    def __init__(self, ably: int, proxy: int, answer_within: float) -> None:
+        self._client = httpx.AsyncClient(timeout=answer_within)
         self._addresses = f"127.0.0.1:{ably}".encode(), f"127.0.0.1:{proxy}".encode()
         self.asked: list[list[str]] = []
         self.plan: list[int] = []
@@ -84,7 +83,8 @@ class AblyApp:
     relayed: bool = False
     quiet: float = 0.15
     detect_within: float = 8.0
-    timing: Timing = field(
+    answer_within: float = 1.5
+    timing: Timing | None = field(
         default_factory=lambda: Timing(first_delay=0.05, max_delay=0.5, ping_after=0.5, ping_within=0.5)
     )
     lacks: Mapping[Fault, str] = field(default_factory=dict[Fault, str])
@@ -157,7 +157,7 @@ class AblyApp:
 
     def access(self, user_id: str | None, /) -> Access:
         name = _first_name(user_id)
-        way = self.ways[user_id or "nobody"] = Way(self.known_port, self.proxies[name].port)
+        way = self.ways[user_id or "nobody"] = Way(self.known_port, self.proxies[name].port, self.answer_within)
         self.stack.push_async_callback(way.aclose)
         url = f"http://127.0.0.1:{self.app_proxies[name].port}/_realtime"
         transport = self.preset.create_transport(ClientContext(url=url, environ={}, http=way))

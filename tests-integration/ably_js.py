@@ -93,7 +93,7 @@ class AblyJs:
         self,
         name: str,
         *,
-        port: int,
+        port: int | None,
         key: str | None = None,
         auth: Said | None = None,
         client_id: str | None = None,

@@ -254,7 +254,7 @@ class AblyPython:
         self,
         name: str,
         *,
-        port: int,
+        port: int | None,
         key: str | None = None,
         auth: Said | None = None,
         client_id: str | None = None,

@@ -88,7 +88,7 @@ class Sdk(Protocol):
         self,
         name: str,
         *,
-        port: int,
+        port: int | None,
         key: str | None = None,
         auth: Said | None = None,
         client_id: str | None = None,
@@ -100,7 +100,7 @@ class Sdk(Protocol):
 
         Args:
             name: for messages about it.
-            port: of the server on loopback.
+            port: of the server on loopback; None for Ably itself.
             key: of the application, for a client that may know it.
             auth: or where its tokens come from: ``{"key": …, "params": {…}}`` or ``{"url": …, "bearer": …}``.
             client_id: who it says it is.

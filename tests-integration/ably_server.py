@@ -59,12 +59,12 @@ class Rest:
     """Ably's REST interface with a key, as plain HTTP. Use it in ``async with``.
 
     Args:
-        port: of the server on loopback.
+        port: of the server on loopback; None for Ably itself.
         key: with which it is asked.
     """
 
-    def __init__(self, port: int, key: str = KEY) -> None:
-        self._url = f"http://127.0.0.1:{port}"
+    def __init__(self, port: int | None, key: str = KEY) -> None:
+        self._url = "https://main.realtime.ably.net" if port is None else f"http://127.0.0.1:{port}"
         self._headers: Mapping[str, str] = {
             "authorization": f"Basic {base64.b64encode(key.encode()).decode()}",
             "accept": "application/json",

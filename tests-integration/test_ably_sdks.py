@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from ably_js import AblyJs, install
@@ -16,38 +18,50 @@ from ably_server import KEY, Rest
 from realtime_preset_ably.emulator import Emulator, serve
 from tanstack_realtime.testing import TcpProxy
 
-ROOM = "room:name=a%20b&n=1"
 EVERYTHING = {"capability": '{"*":["*"]}'}
 
 
 @dataclass
 class Side:
-    """One SDK in one format, in front of the emulator.
+    """One SDK in one format, in front of a server.
 
     Attributes:
-        proxy: what its clients run through.
+        port: of what its clients run through; None for Ably itself.
+        direct: of the server; None for Ably itself.
         rest: the same server, asked with plain HTTP.
+        room: a channel that nobody has used.
+        key: of the application.
     """
 
     sdk: Sdk
     binary: bool
-    emulator: Emulator
-    proxy: TcpProxy
+    port: int | None
+    direct: int | None
     rest: Rest
+    key: str = KEY
+    room: str = field(default_factory=lambda: f"room:name=a%20b&run={uuid.uuid4().hex}")
 
     async def open(self, name: str, **options: Any) -> SdkClient:
         """Return a connected client; by default it holds a token with every right."""
         if "key" not in options:
-            options.setdefault("auth", {"key": KEY, "params": {"clientId": name, **EVERYTHING}})
-        options.setdefault("port", self.proxy.port)
+            options.setdefault("auth", {"key": self.key, "params": {"clientId": name, **EVERYTHING}})
+        options.setdefault("port", self.port)
         client = await self.sdk.open(name, **{"binary": self.binary, **options})
         await client.do("connected")
         return client
 
     async def publish(self, channel: str, data: Any) -> None:
         """Publish as the server of an application does."""
-        status, _ = await self.rest("POST", f"/channels/{channel.replace('%', '%25')}/messages", {"data": data})
+        status, _ = await self.rest("POST", f"/channels/{quote(channel, safe='')}/messages", {"data": data})
         assert status == 201
+
+
+@dataclass
+class Emulated(Side):
+    """With the emulator, and a way there that can be cut."""
+
+    emulator: Emulator = field(kw_only=True)
+    proxy: TcpProxy = field(kw_only=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,21 +80,21 @@ def binary(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-async def side(name: str, binary: bool) -> AsyncIterator[Side]:
+async def side(name: str, binary: bool) -> AsyncIterator[Emulated]:
     async with (
         serve(key=KEY) as emulator,
         TcpProxy(emulator.port) as proxy,
         Rest(emulator.port) as rest,
         AblyJs() if name == "js" else AblyPython() as sdk,
     ):
-        yield Side(sdk, binary, emulator, proxy, rest)
+        yield Emulated(sdk, binary, proxy.port, emulator.port, rest, emulator=emulator, proxy=proxy)
 
 
 # -- connections -------------------------------------------------------------------------------------------------------
 
 
 async def test_it_connects_pings_and_closes(side: Side) -> None:
-    client = await side.open("ann", key=KEY)
+    client = await side.open("ann", key=side.key)
     assert (await client.do("state"))["state"] == "connected"
     assert await client.do("ping") >= 0
     await client.do("close")
@@ -98,65 +112,65 @@ async def test_a_token_says_who_it_is(side: Side) -> None:
 
 async def test_a_wrong_key_ends_it(side: Side) -> None:
     with pytest.raises(SdkError) as caught:
-        await side.open("ann", key=KEY[:-1])
+        await side.open("ann", key=side.key[:-1])
 
     assert (caught.value.code, caught.value.status) == (40101, 401)
 
 
-async def test_it_resumes_after_a_drop(side: Side) -> None:
+async def test_it_resumes_after_a_drop(side: Emulated) -> None:
     client = await side.open("ann")
     before = await client.do("state")
-    await client.do("subscribe", channel=ROOM)
-    await side.publish(ROOM, "first")
+    await client.do("subscribe", channel=side.room)
+    await side.publish(side.room, "first")
     await client.hears("message", data="first")
     side.proxy.cut()
     await client.hears("connection", state="disconnected")
-    await side.publish(ROOM, "missed")
-    await client.hears("channel", channel=ROOM, state="attached", resumed=True)
-    await side.publish(ROOM, "last")
+    await side.publish(side.room, "missed")
+    await client.hears("channel", channel=side.room, state="attached", resumed=True)
+    await side.publish(side.room, "last")
     await client.hears("message", data="last")
 
-    assert client.data(ROOM) == ["first", "missed", "last"]
+    assert client.data(side.room) == ["first", "missed", "last"]
     assert (await client.do("state"))["id"] == before["id"]
 
 
-async def test_it_learns_that_its_state_is_lost(side: Side) -> None:
+async def test_it_learns_that_its_state_is_lost(side: Emulated) -> None:
     client = await side.open("ann")
     before = await client.do("state")
-    await client.do("subscribe", channel=ROOM)
+    await client.do("subscribe", channel=side.room)
     side.emulator.faults.forget_state()
     side.proxy.cut()
-    await client.hears("channel", channel=ROOM, state="attached", times=2, resumed=False)
-    await side.publish(ROOM, "last")
+    await client.hears("channel", channel=side.room, state="attached", times=2, resumed=False)
+    await side.publish(side.room, "last")
     await client.hears("message", data="last")
 
     assert (await client.do("state"))["id"] != before["id"]
 
 
-async def test_a_message_sent_again_is_delivered_once(side: Side) -> None:
+async def test_a_message_sent_again_is_delivered_once(side: Emulated) -> None:
     """The acknowledgement is lost with the transport: the SDK sends the message again, with its old number."""
     client = await side.open("ann")
-    reader = await side.open("bob", port=side.emulator.port)
+    reader = await side.open("bob", port=side.direct)
     for each in (client, reader):
-        await each.do("subscribe", channel=ROOM)
+        await each.do("subscribe", channel=side.room)
     async with side.emulator.faults.hold_acks():
-        publishing = asyncio.create_task(client.do("publish", channel=ROOM, data="once"))
+        publishing = asyncio.create_task(client.do("publish", channel=side.room, data="once"))
         await reader.hears("message", data="once")
         side.proxy.cut()
         await client.hears("connection", state="disconnected")
     await publishing
-    await side.publish(ROOM, "last")
+    await side.publish(side.room, "last")
     for each in (client, reader):
         await each.hears("message", data="last")
 
-        assert each.data(ROOM) == ["once", "last"]
+        assert each.data(side.room) == ["once", "last"]
 
 
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
 
 async def test_more_rights_do_not_cost_the_connection(side: Side) -> None:
-    client = await side.open("ann", auth={"key": KEY, "params": {"clientId": "ann", "capability": '{"a":["*"]}'}})
+    client = await side.open("ann", auth={"key": side.key, "params": {"clientId": "ann", "capability": '{"a":["*"]}'}})
     await client.do("subscribe", channel="a")
     with pytest.raises(SdkError) as caught:
         await client.do("attach", channel="b")
@@ -173,7 +187,7 @@ async def test_more_rights_do_not_cost_the_connection(side: Side) -> None:
 
 async def test_the_server_asks_for_another_token_in_time(side: Side) -> None:
     """It asks 30 seconds before the end, which is at once for a token of 31."""
-    client = await side.open("ann", auth={"key": KEY, "params": {"clientId": "ann", "ttl": 31_000, **EVERYTHING}})
+    client = await side.open("ann", auth={"key": side.key, "params": {"clientId": "ann", "ttl": 31_000, **EVERYTHING}})
     before = await client.do("state")
     await client.hears("token", times=2)
     await client.do("ping")
@@ -184,7 +198,9 @@ async def test_the_server_asks_for_another_token_in_time(side: Side) -> None:
 
 async def test_a_revoked_token_is_replaced(side: Side) -> None:
     client = await side.open("ann")
-    status, _ = await side.rest("POST", f"/keys/{KEY.partition(':')[0]}/revokeTokens", {"targets": ["clientId:ann"]})
+    status, _ = await side.rest(
+        "POST", f"/keys/{side.key.partition(':')[0]}/revokeTokens", {"targets": ["clientId:ann"]}
+    )
     assert status == 201
     dropped = await client.hears("connection", state="disconnected")
     await client.hears("token", times=2)
@@ -195,7 +211,7 @@ async def test_a_revoked_token_is_replaced(side: Side) -> None:
 
 async def test_rights_are_held_to(side: Side) -> None:
     rights = '{"read":["subscribe"],"write":["publish"]}'
-    client = await side.open("ann", auth={"key": KEY, "params": {"clientId": "ann", "capability": rights}})
+    client = await side.open("ann", auth={"key": side.key, "params": {"clientId": "ann", "capability": rights}})
     await client.do("subscribe", channel="read")
     refused: list[tuple[int | None, int | None]] = []
     for command, channel, more in (
@@ -220,14 +236,14 @@ async def test_rights_are_held_to(side: Side) -> None:
 
 async def test_it_publishes_and_reads_history(side: Side) -> None:
     client = await side.open("ann")
-    await client.do("subscribe", channel=ROOM)
-    await client.do("burst", channel=ROOM, count=30)
+    await client.do("subscribe", channel=side.room)
+    await client.do("burst", channel=side.room, count=30)
     await client.hears("message", times=30)
-    newest = await client.do("history", channel=ROOM, limit=10)
-    everything = await client.do("history", channel=ROOM, direction="forwards")
+    newest = await client.do("history", channel=side.room, limit=10)
+    everything = await client.do("history", channel=side.room, direction="forwards")
 
     sent = [{"n": number} for number in range(30)]
-    assert client.data(ROOM) == sent
+    assert client.data(side.room) == sent
     assert ([message["data"] for message in newest["messages"]], newest["more"]) == (sent[:-11:-1], True)
     assert [message["data"] for message in everything["messages"]] == sent
     assert {message["clientId"] for message in everything["messages"]} == {"ann"}
@@ -241,39 +257,39 @@ async def test_data_means_the_same_in_every_format(side: Side, data: Any) -> Non
     client = await side.open("ann")
     other = await side.open("bob", binary=not side.binary)
     for each in (client, other):
-        await each.do("subscribe", channel=ROOM)
+        await each.do("subscribe", channel=side.room)
     for each in (client, other):
-        await each.do("publish", channel=ROOM, name="kind", data=data)
+        await each.do("publish", channel=side.room, name="kind", data=data)
     for each in (client, other):
-        await each.hears("message", channel=ROOM, times=2)
-        page = await each.do("history", channel=ROOM)
+        await each.hears("message", channel=side.room, times=2)
+        page = await each.do("history", channel=side.room)
 
-        assert each.data(ROOM) == [data, data]
+        assert each.data(side.room) == [data, data]
         assert [message["data"] for message in page["messages"]] == [data, data]
 
 
 async def test_without_echo_it_does_not_hear_itself(side: Side) -> None:
     client, other = await side.open("ann", echo=False), await side.open("bob")
     for each in (client, other):
-        await each.do("subscribe", channel=ROOM)
-    await client.do("publish", channel=ROOM, data="mine")
+        await each.do("subscribe", channel=side.room)
+    await client.do("publish", channel=side.room, data="mine")
     await other.hears("message", data="mine")
-    await side.publish(ROOM, "the server's")
+    await side.publish(side.room, "the server's")
     await client.hears("message", data="the server's")
 
-    assert client.data(ROOM) == ["the server's"]
+    assert client.data(side.room) == ["the server's"]
 
 
 async def test_who_comes_late_can_rewind(side: Side) -> None:
     for number in range(5):
-        await side.publish(ROOM, str(number))
+        await side.publish(side.room, str(number))
     client = await side.open("ann")
-    await client.do("subscribe", channel=ROOM, params={"rewind": "2", "unknown": "1"})
-    attached = await client.do("attach", channel=ROOM)
-    await side.publish(ROOM, "live")
+    await client.do("subscribe", channel=side.room, params={"rewind": "2", "unknown": "1"})
+    attached = await client.do("attach", channel=side.room)
+    await side.publish(side.room, "live")
     await client.hears("message", data="live")
 
-    assert client.data(ROOM) == ["3", "4", "live"]
+    assert client.data(side.room) == ["3", "4", "live"]
     assert attached["params"] == {"rewind": "2"}
 
 
@@ -296,68 +312,68 @@ def actions(client: SdkClient, who: str) -> list[tuple[str, Any]]:
 
 async def test_members_are_seen(side: Side) -> None:
     ann, bob = await side.open("ann"), await side.open("bob")
-    await bob.do("watch", channel=ROOM)
-    await ann.do("enter", channel=ROOM, data={"x": 1})
+    await bob.do("watch", channel=side.room)
+    await ann.do("enter", channel=side.room, data={"x": 1})
     await bob.hears("presence", action="enter", clientId="ann")
-    await ann.do("update", channel=ROOM, data={"x": 2})
+    await ann.do("update", channel=side.room, data={"x": 2})
     await bob.hears("presence", action="update", clientId="ann")
     late = await side.open("eve")
-    found = await late.do("members", channel=ROOM)
-    await ann.do("leave", channel=ROOM)
+    found = await late.do("members", channel=side.room)
+    await ann.do("leave", channel=side.room)
     await bob.hears("presence", action="leave", clientId="ann")
 
     assert [(member["clientId"], member["data"]) for member in found] == [("ann", {"x": 2})]
     assert actions(bob, "ann") == [("enter", {"x": 1}), ("update", {"x": 2}), ("leave", {"x": 2})]
-    assert await late.do("members", channel=ROOM) == []
+    assert await late.do("members", channel=side.room) == []
 
 
 async def test_a_full_room_comes_in_pages(side: Side) -> None:
     """More members than one page of the synchronisation has."""
     names = [f"member-{number:03}" for number in range(120)]
-    host = await side.open("host", key=KEY)
-    await host.do("crowd", channel=ROOM, names=names)
+    host = await side.open("host", key=side.key)
+    await host.do("crowd", channel=side.room, names=names)
     late = await side.open("late")
-    found = await late.do("members", channel=ROOM)
+    found = await late.do("members", channel=side.room)
 
     assert sorted(member["clientId"] for member in found) == names
 
 
-async def test_presence_survives_a_drop(side: Side) -> None:
-    ann, bob = await side.open("ann"), await side.open("bob", port=side.emulator.port)
-    await bob.do("watch", channel=ROOM)
-    await ann.do("enter", channel=ROOM, data={"x": 1})
+async def test_presence_survives_a_drop(side: Emulated) -> None:
+    ann, bob = await side.open("ann"), await side.open("bob", port=side.direct)
+    await bob.do("watch", channel=side.room)
+    await ann.do("enter", channel=side.room, data={"x": 1})
     await bob.hears("presence", action="enter", clientId="ann")
     side.proxy.cut()
-    await ann.hears("channel", channel=ROOM, state="attached", times=2)
-    await ann.do("update", channel=ROOM, data={"x": 2})
+    await ann.hears("channel", channel=side.room, state="attached", times=2)
+    await ann.do("update", channel=side.room, data={"x": 2})
     await bob.hears("presence", action="update", clientId="ann")
 
-    assert [member["clientId"] for member in await bob.do("members", channel=ROOM)] == ["ann"]
+    assert [member["clientId"] for member in await bob.do("members", channel=side.room)] == ["ann"]
     assert ("leave", {"x": 1}) not in actions(bob, "ann")
 
 
-async def test_presence_is_entered_again_after_lost_state(side: Side) -> None:
-    ann, bob = await side.open("ann"), await side.open("bob", port=side.emulator.port)
-    await ann.do("enter", channel=ROOM, data={"x": 1})
+async def test_presence_is_entered_again_after_lost_state(side: Emulated) -> None:
+    ann, bob = await side.open("ann"), await side.open("bob", port=side.direct)
+    await ann.do("enter", channel=side.room, data={"x": 1})
     side.emulator.faults.forget_state()
     side.proxy.cut()
-    await ann.hears("channel", channel=ROOM, state="attached", times=2)
-    await bob.do("watch", channel=ROOM)
+    await ann.hears("channel", channel=side.room, state="attached", times=2)
+    await bob.do("watch", channel=side.room)
     await bob.hears("presence", clientId="ann")
 
-    assert [member["data"] for member in await bob.do("members", channel=ROOM)] == [{"x": 1}]
+    assert [member["data"] for member in await bob.do("members", channel=side.room)] == [{"x": 1}]
 
 
-async def test_who_vanishes_leaves_after_a_while(side: Side) -> None:
+async def test_who_vanishes_leaves_after_a_while(side: Emulated) -> None:
     bob = await side.open("bob")
-    await bob.do("watch", channel=ROOM)
+    await bob.do("watch", channel=side.room)
     async with TcpProxy(side.emulator.port) as way:
         ann = await side.open("ann", port=way.port, transport={"remainPresentFor": "300"})
-        await ann.do("enter", channel=ROOM, data={"x": 1})
+        await ann.do("enter", channel=side.room, data={"x": 1})
         await bob.hears("presence", action="enter", clientId="ann")
     await bob.hears("presence", action="leave", clientId="ann")
 
-    assert await bob.do("members", channel=ROOM) == []
+    assert await bob.do("members", channel=side.room) == []
 
 
 # -- what only ably-js can ---------------------------------------------------------------------------------------------
