@@ -94,6 +94,7 @@ class AblyJs:
         name: str,
         *,
         port: int | None,
+        tls: bool = False,
         key: str | None = None,
         auth: Said | None = None,
         client_id: str | None = None,

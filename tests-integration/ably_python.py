@@ -255,6 +255,7 @@ class AblyPython:
         name: str,
         *,
         port: int | None,
+        tls: bool = False,
         key: str | None = None,
         auth: Said | None = None,
         client_id: str | None = None,

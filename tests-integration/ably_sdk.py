@@ -89,6 +89,7 @@ class Sdk(Protocol):
         name: str,
         *,
         port: int | None,
+        tls: bool = False,
         key: str | None = None,
         auth: Said | None = None,
         client_id: str | None = None,
@@ -101,6 +102,7 @@ class Sdk(Protocol):
         Args:
             name: for messages about it.
             port: of the server on loopback; None for Ably itself.
+            tls: whether that server speaks TLS.
             key: of the application, for a client that may know it.
             auth: or where its tokens come from: ``{"key": …, "params": {…}}`` or ``{"url": …, "bearer": …}``.
             client_id: who it says it is.

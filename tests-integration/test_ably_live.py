@@ -1,7 +1,7 @@
 """The ably preset, and the tests that say what the emulator must do, against Ably itself.
 
-They run only where ``ABLY_API_KEY`` is a key of an application at Ably that may be used for tests, and reach it over the
-internet. With ``ABLY_ENDPOINT=http://127.0.0.1:PORT`` they run against a server on loopback instead.
+They run only where ``ABLY_API_KEY`` is a key of an application at Ably that may be used for tests, and reach it over
+the internet. With ``ABLY_ENDPOINT=http://127.0.0.1:PORT`` they run against a server on loopback instead.
 """
 
 from __future__ import annotations
