@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,21 @@ from tanstack_realtime.server import Identity, Permissions
 BASE = {BASE_CHANNEL: ["subscribe"]}
 
 
+def granting(
+    *, subscribe: bool = False, publish: bool = False, presence: bool = False, expires_in: float | None = None
+) -> Callable[[str, Channel], Permissions]:
+    granted = Permissions(subscribe=subscribe, publish=publish, presence=presence, expires_in=expires_in)
+
+    def decide(_user_id: str, _channel: Channel) -> Permissions:
+        return granted
+
+    return decide
+
+
+def ending(token: str) -> Identity:
+    return Identity(token, expires_in=5)
+
+
 def members_of_one(user_id: str, channel: Channel) -> Permissions:
     return Permissions(subscribe=True, presence=True) if channel.params.get("room") == "1" else Permissions()
 
@@ -29,8 +45,8 @@ async def granted(application: Any, channels: list[Any], **identity: Any) -> Gra
 
 
 def capability(grant: Grant) -> dict[str, list[str]]:
-    text = grant.token_request["capability"]
-    return json.loads(text)
+    found: dict[str, list[str]] = json.loads(grant.token_request["capability"])
+    return found
 
 
 async def test_a_token_holds_exactly_what_is_granted(application: Any) -> None:  # AB-8.4
@@ -48,7 +64,7 @@ async def test_a_token_holds_exactly_what_is_granted(application: Any) -> None: 
 
 
 async def test_who_may_publish_does_so_through_the_gate(application: Any) -> None:  # AB-8.13
-    application.decide = lambda _user, _channel: Permissions(publish=True)
+    application.decide = granting(publish=True)
     grant = await granted(application, ["chat:room=1"])
 
     assert grant.granted == {"chat:room=1": {"publish"}}
@@ -87,7 +103,7 @@ async def test_nothing_granted_is_not_everything(application: Any) -> None:  # A
     ],
 )
 async def test_what_is_no_channel_never_becomes_a_capability(application: Any, name: str) -> None:  # AB-8.5, A9
-    application.decide = lambda _user, _channel: Permissions(subscribe=True, presence=True)
+    application.decide = granting(subscribe=True, presence=True)
     grant = await granted(application, [name, "chat:room=1"])
 
     assert [asked for _, asked in application.asked] == ["chat:room=1"]
@@ -177,11 +193,11 @@ async def test_a_token_is_not_kept_by_anybody(application: Any) -> None:
 
 async def test_a_grant_that_ends_is_asked_for_again(application: Any) -> None:
     """The token itself holds a minute at least: Ably would ask for another at once, and again."""
-    application.decide = lambda _user, _channel: Permissions(subscribe=True, expires_in=300)
+    application.decide = granting(subscribe=True, expires_in=300)
     grant = await granted(application, ["chat:room=1"])
     assert (grant.expires_in, grant.token_request["ttl"]) == (300, 300_000)
 
-    application.identity = lambda token: Identity(token, expires_in=5)
+    application.identity = ending
     grant = await granted(application, ["chat:room=1"])
     assert (grant.expires_in, grant.token_request["ttl"]) == (5, 60_000)
 
