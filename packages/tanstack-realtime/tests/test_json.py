@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanstack_realtime._json import MAX_DEPTH, decode_json, encode_json
+from tanstack_realtime._json import MAX_DEPTH, decode_json, encode_json, scan_json
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -70,3 +70,44 @@ def test_what_is_not_json_is_a_value_error(text: str | bytes) -> None:
 def test_what_cannot_be_sent_is_a_value_error(value: object) -> None:
     with pytest.raises(ValueError, match=r".+"):
         encode_json(value)
+
+
+@given(_json, st.sampled_from(["", "}", ",é", "]]"]), st.sampled_from([None, 1]), st.booleans())
+def test_what_is_passed_on_as_it_is_could_have_been_written(
+    value: Any, around: str, indent: int | None, escaped: bool
+) -> None:
+    """Kills: no look for surrogates, for infinite numbers or for line breaks, an end that is off by one."""
+    text = json.dumps(value, indent=indent, ensure_ascii=escaped)
+    scanned = scan_json(around + text + around, len(around))
+    if scanned is None:
+        return
+    found, end = scanned
+    assert encode_json(found) == encode_json(value)
+    assert (around + text)[len(around) : end] == text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize("text", ["1", '"é\\n"', "[1.5,-2e9]", '{"a":{"b":[null,true]}}', "{}"])
+def test_usual_json_is_passed_on_as_it_is(text: str) -> None:
+    assert scan_json(f"ab{text}}}", 2) == (json.loads(text), 2 + len(text))
+
+
+_refused = [
+    "NaN",
+    "-Infinity",
+    "1e999",
+    "9" * 400 + ".0",
+    '"\\ud800"',
+    '"\\u00e9"',
+    '"\ud800"',
+    "[1,\n2]",
+    " 1",
+    "{",
+    "",
+    "'a'",
+]
+
+
+@pytest.mark.parametrize("text", [*_refused, "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "[" * 100_000, "9" * 5000])
+def test_what_is_not_passed_on_as_it_is(text: str) -> None:
+    assert scan_json(text, 0) is None

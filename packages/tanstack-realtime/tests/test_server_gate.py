@@ -19,7 +19,16 @@ from tanstack_realtime._errors import (
     RealtimeError,
 )
 from tanstack_realtime._keys import Channel
-from tanstack_realtime.server import ANONYMOUS, Gate, Identity, Permissions, Reject, ServerObserver, bearer_token
+from tanstack_realtime.server import (
+    ANONYMOUS,
+    Gate,
+    Identity,
+    Permissions,
+    Publication,
+    Reject,
+    ServerObserver,
+    bearer_token,
+)
 from tanstack_realtime.server._declared import DeclaredChannels
 from tanstack_realtime.server._origin import OriginPolicy
 from tanstack_realtime.server._token import connection_with_token
@@ -374,6 +383,42 @@ async def test_size_and_shape_are_checked_before_anybody_is_asked(data: object, 
 async def test_the_largest_allowed_payload_passes() -> None:  # A2
     assert (await Setup().gate().admit_publish("u1", "a", "x" * 98)).text == f'"{"x" * 98}"'
     assert (await Setup().gate().admit_publish("u1", "a", "é" * 49)).data == "é" * 49
+
+
+async def test_text_is_passed_on_as_it_came_unless_somebody_validates() -> None:
+    # A mutant that passes it on although `validate` saw only the payload fails here.
+    text = '{"a": 1}'
+    publication = Setup().gate().begin_publish("u1", "a", {"a": 1}, text=text)
+    assert isinstance(publication, Publication)
+    assert (publication.text, publication.data) == (text, {"a": 1})
+    admitted = Setup(validate=lambda user_id, channel, data: data).gate().begin_publish("u1", "a", {"a": 1}, text=text)
+    assert not isinstance(admitted, Publication)
+    assert (await admitted).text == '{"a":1}'
+
+
+async def test_text_that_is_too_long_as_it_came_may_be_short_enough() -> None:
+    gate = Setup().gate()
+    publication = gate.begin_publish("u1", "a", [1], text=f"[1{' ' * 100}]")
+    assert isinstance(publication, Publication)
+    assert publication.text == "[1]"
+    with pytest.raises(PublishError):
+        gate.begin_publish("u1", "a", "é" * 50, text=f'"{"é" * 50}"')
+
+
+async def test_a_publish_waits_only_where_a_hook_does() -> None:
+    async def authorize(user_id: str, channel: Channel) -> Permissions:
+        await asyncio.sleep(0)
+        return Permissions(publish=user_id == "u1")
+
+    gate = Setup(authorize=authorize).gate()
+    admitted, refused = gate.begin_publish("u1", "a", 1), gate.begin_publish("u2", "a", 1)
+    assert not isinstance(admitted, Publication)
+    assert not isinstance(refused, Publication)
+    assert (await admitted).data == 1
+    with pytest.raises(ChannelDeniedError):
+        await refused
+    with pytest.raises(ChannelDeniedError):
+        Setup(authorize=lambda user_id, channel: Permissions()).gate().begin_publish("u1", "a", 1)
 
 
 async def test_a_validator_rejects_with_its_reason() -> None:  # P8

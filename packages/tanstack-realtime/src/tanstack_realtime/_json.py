@@ -7,9 +7,10 @@ UTF-8 encoder takes. Each of them would be one client's message breaking another
 from __future__ import annotations
 
 import json
+from math import isfinite
 from typing import Any, Final, NoReturn, cast
 
-__all__ = ["MAX_DEPTH", "decode_json", "encode_json"]
+__all__ = ["MAX_DEPTH", "decode_json", "encode_json", "scan_json"]
 
 MAX_DEPTH: Final = 64
 """Arrays and objects inside each other, at most. A reader with a deep stack still parses it."""
@@ -19,8 +20,16 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(number: str) -> float:
+    value = float(number)
+    if not isfinite(value):
+        raise ValueError(f"{number} is not finite")
+    return value
+
+
 # Kept: making them takes longer than a small message does.
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_SCAN: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).scan_once
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -55,6 +64,31 @@ def decode_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     if brackets > max_depth:
         _check_depth(value, max_depth)
     return value
+
+
+def scan_json(text: str, start: int) -> tuple[Any, int] | None:
+    """Read one JSON value out of a text, if those characters can be passed on as they are.
+
+    They cannot where `encode_json` would refuse the value, which is numbers that are not finite, lone surrogates and
+    too many levels, or where they hold a line break, which it never writes. To tell that quickly, some texts are left
+    out that could be passed on too, such as any with ``\\u``.
+
+    Args:
+        text: holds the value.
+        start: where it begins.
+
+    Returns:
+        The value and where it ends; None where `decode_json` and `encode_json` must decide.
+    """
+    try:
+        value, end = _SCAN(text, start)
+        if not text.isascii():
+            text[start:end].encode()
+    except (ValueError, StopIteration, RecursionError):
+        return None
+    if text.count("[", start, end) + text.count("{", start, end) > MAX_DEPTH:
+        return None
+    return None if text.find("\\u", start, end) >= 0 or text.find("\n", start, end) >= 0 else (value, end)
 
 
 def encode_json(value: object, *, max_depth: int = MAX_DEPTH) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, cast
 
@@ -77,8 +77,8 @@ class Gate:
         self._get_user = get_user
         self._validate = validate
         self._declared = declared
-        # Every message names its channel, and few channels get most messages. Channels are immutable.
-        self._parse_channel = lru_cache(maxsize=_KNOWN_CHANNELS)(parse_channel)
+        # Every message names its channel, and few channels get most messages. Neither channels nor rules change.
+        self._usable_channel = lru_cache(maxsize=_KNOWN_CHANNELS)(self._parse)
         self._origins = origins
         self._max_message_bytes = max_message_bytes
         self._allow_anonymous = allow_anonymous
@@ -149,17 +149,18 @@ class Gate:
         if not isinstance(channel, str):
             raise self._refuse(ChannelError(f"a channel is a string, not {channel!r}", reason="not a string"))
         try:
-            parsed = self._parse_channel(channel)
-            self._declared.check(parsed)
+            return self._usable_channel(channel)
         except ChannelError as error:
             raise self._refuse(error, channel=channel[:256]) from None
+
+    def _parse(self, wire: str) -> Channel:
+        parsed = parse_channel(wire)
+        self._declared.check(parsed)
         if parsed.namespace.startswith(_RESERVED):
-            raise self._refuse(
-                ChannelError(
-                    f"namespace {parsed.namespace!r} is reserved; choose one that does not begin with {_RESERVED!r}",
-                    channel=channel,
-                    reason="reserved namespace",
-                )
+            raise ChannelError(
+                f"namespace {parsed.namespace!r} is reserved; choose one that does not begin with {_RESERVED!r}",
+                channel=wire,
+                reason="reserved namespace",
             )
         return parsed
 
@@ -169,17 +170,7 @@ class Gate:
         Raises:
             ChannelDeniedError: not granted (``denied``), or `authorize` failed (``unavailable``, retryable).
         """
-        granted = await self._ask(user_id, channel)
-        if not getattr(granted, operation):
-            raise self._refuse(
-                ChannelDeniedError(
-                    f"user {user_id!r} may not {operation} {channel.raw!r}",
-                    channel=channel.raw,
-                    reason=f"{operation} is not granted",
-                ),
-                user_id=user_id,
-            )
-        return granted
+        return self._covering(await self._ask(user_id, channel), user_id, channel, operation)
 
     async def permissions(self, user_id: str, channel: Channel, /) -> Permissions:
         """Ask `authorize` once and return the whole grant, for a preset whose tokens hold several operations.
@@ -209,9 +200,30 @@ class Gate:
             PublishError: too large (``too_large``), not JSON (``bad_data``), refused by `validate` (``rejected``), or
                 `validate` failed (``unavailable``, retryable).
         """
+        admitted = self.begin_publish(user_id, channel, data)
+        return admitted if isinstance(admitted, Publication) else await admitted
+
+    def begin_publish(
+        self, user_id: str, channel: object, data: Any, /, *, text: str | None = None
+    ) -> Publication | Coroutine[Any, Any, Publication]:
+        """Pass a client's message through the whole gate, at once where no hook must be awaited.
+
+        Args:
+            user_id: the authenticated publisher.
+            channel: wire string.
+            data: the payload.
+            text: the JSON that `data` was read from, where `scan_json` has read it. It is passed on as it is, unless
+                `validate` has a say in what is published.
+
+        Returns:
+            The publication; or, where a hook is to be awaited, a coroutine that returns it and raises the same.
+
+        Raises:
+            RealtimeError: see `admit_publish`.
+        """
         parsed = self.parse(channel)
         try:
-            publication = self.prepare(parsed, data, user_id)
+            publication = self.prepare(parsed, data, user_id, text=None if self._validate else text)
         except PublishError as error:
             self._observer.denied(user_id, error.channel, error)
             raise
@@ -224,12 +236,20 @@ class Gate:
                 ),
                 user_id=user_id,
             )
-        await self.admit(user_id, parsed, "publish")
+        granted = self._consult(user_id, parsed)
+        if self._validate is None and isinstance(granted, Permissions):
+            self._covering(granted, user_id, parsed, "publish")
+            return publication
+        return self._finish_publish(publication, granted, user_id)
+
+    async def _finish_publish(self, publication: Publication, granted: object, user_id: str) -> Publication:
+        channel = publication.channel
+        self._covering(await self._settle(granted, user_id, channel), user_id, channel, "publish")
         if self._validate is None:
             return publication
-        wire = parsed.raw
+        wire = channel.raw
         try:
-            rewritten = await self._call(self._validate(user_id, parsed, data))
+            rewritten = await self._call(self._validate(user_id, channel, publication.data))
         except Reject as rejection:
             raise self._refuse(
                 PublishError(
@@ -251,7 +271,7 @@ class Gate:
                 )
             ) from error
         try:
-            return self.prepare(parsed, rewritten, user_id)
+            return self.prepare(channel, rewritten, user_id)
         except PublishError as error:
             raise self._fault(
                 PublishError(
@@ -263,7 +283,7 @@ class Gate:
                 )
             ) from error
 
-    def prepare(self, channel: Channel, data: Any, user_id: str | None, /) -> Publication:
+    def prepare(self, channel: Channel, data: Any, user_id: str | None, /, *, text: str | None = None) -> Publication:
         """Encode a payload and check its size; the part of the gate that also holds for the server's own messages.
 
         Raises:
@@ -271,7 +291,9 @@ class Gate:
         """
         wire = channel.raw
         try:
-            text = encode_json(data)
+            # Text that is too long as it came may be short enough without its white space.
+            if text is None or len(text) > self._max_message_bytes:
+                text = encode_json(data)
         except ValueError as error:
             raise PublishError(
                 f"the payload for {wire!r} is not JSON: {error}", channel=wire, code="bad_data", reason="not JSON"
@@ -288,14 +310,36 @@ class Gate:
         return Publication(channel, data, text, user_id or None)
 
     async def _ask(self, user_id: str, channel: Channel) -> Permissions:
+        return await self._settle(self._consult(user_id, channel), user_id, channel)
+
+    def _consult(self, user_id: str, channel: Channel) -> object:
+        """Return what `authorize` gives, awaitable or not."""
+        try:
+            return self._authorize(user_id, channel)
+        except Exception as error:
+            raise self._fault(self._undecided(channel.raw, user_id, f"raised {error!r}")) from error
+
+    async def _settle(self, granted: object, user_id: str, channel: Channel) -> Permissions:
         wire = channel.raw
         try:
-            granted: object = await self._call(self._authorize(user_id, channel))
+            granted = await self._call(granted)
         except Exception as error:
             raise self._fault(self._undecided(wire, user_id, f"raised {error!r}")) from error
         if not isinstance(granted, Permissions):
             advice = f"returned {granted!r}; return a Permissions, for example Permissions() to deny"
             raise self._fault(self._undecided(wire, user_id, advice))
+        return granted
+
+    def _covering(self, granted: Permissions, user_id: str, channel: Channel, operation: Operation) -> Permissions:
+        if not getattr(granted, operation):
+            raise self._refuse(
+                ChannelDeniedError(
+                    f"user {user_id!r} may not {operation} {channel.raw!r}",
+                    channel=channel.raw,
+                    reason=f"{operation} is not granted",
+                ),
+                user_id=user_id,
+            )
         return granted
 
     async def _call(self, result: _T | Any) -> _T:

@@ -38,11 +38,15 @@ class Permissions:
     expires_in: float | None = None
 
     def __post_init__(self) -> None:
-        flags: dict[str, object] = {"subscribe": self.subscribe, "publish": self.publish, "presence": self.presence}
-        for name, value in flags.items():
-            if not isinstance(value, bool):
-                raise TypeError(f"Permissions({name}={value!r}): pass True or False, for example {name}=bool(member)")
-        _check_seconds("Permissions", self.expires_in)
+        # One is made for every message: in the common case without a loop.
+        if not (type(self.subscribe) is type(self.publish) is type(self.presence) is bool):
+            for name in ("subscribe", "publish", "presence"):
+                value: object = getattr(self, name)
+                if not isinstance(value, bool):
+                    advice = f"pass True or False, for example {name}=bool(member)"
+                    raise TypeError(f"Permissions({name}={value!r}): {advice}")
+        if self.expires_in is not None:
+            _check_seconds("Permissions", self.expires_in)
 
 
 @dataclass(frozen=True, slots=True)
