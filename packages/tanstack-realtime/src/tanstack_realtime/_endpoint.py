@@ -37,8 +37,13 @@ class Endpoint:
         self._headers = headers
         self._checked = False
 
-    async def publish(self, channel: str, data: Any) -> None:
+    async def publish(self, channel: str, data: Any, *, link: str | None = None) -> None:
         """Publish through the server.
+
+        Args:
+            channel: wire name.
+            data: the payload.
+            link: the connection that publishes, where the preset sends it along with the message.
 
         Raises:
             ConfigurationError: there is no address.
@@ -55,7 +60,8 @@ class Endpoint:
                 reason="no url",
             )
         try:
-            body = encode_json({"channel": channel, "data": data}).encode()
+            named = {} if link is None else {"link": link}
+            body = encode_json({"channel": channel, "data": data, **named}).encode()
         except ValueError as error:
             raise PublishError(
                 f"the data for {channel!r} is not JSON: {error}", channel=channel, code="bad_data", reason="not JSON"
