@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from tanstack_realtime import PresenceEntry, PresenceSink, PublishError, RealtimeError
 from tanstack_realtime._json import encode_json
 
 from ._codes import refusal
+from ._limits import MAX_STATE_BYTES
 from ._names import user_of
 from ._sdk import ChannelChange, Member, SdkChannel, SdkError
 
-__all__ = ["MAX_STATE_BYTES", "Room", "not_joined"]
-
-MAX_STATE_BYTES: Final = 16_384
+__all__ = ["Room", "check_state", "not_joined"]
 
 
 class Room:
@@ -54,13 +53,21 @@ class Room:
         self._sdk.watch(self._on_change)
         try:
             await self._sdk.observe(self._on_member)
-            await self.tell()
         except SdkError as error:
             raise self._refused(self._refusal or error) from error
+        await self.tell()
 
     async def tell(self) -> None:
-        """Tell the sink all members."""
-        members = await self._sdk.members()
+        """Tell the sink all members.
+
+        Raises:
+            ChannelDeniedError: refused.
+            ConnectionLostError: there was no answer.
+        """
+        try:
+            members = await self._sdk.members()
+        except SdkError as error:
+            raise self._refused(self._refusal or error) from error
         if not self._stopped:
             self._live = True
             self.sink.snapshot(_entries(members))
@@ -70,10 +77,9 @@ class Room:
 
         Raises:
             ChannelDeniedError: refused.
-            PublishError: the state is too large.
+            PublishError: too fast.
             ConnectionLostError: there was no answer.
         """
-        self._check(state)
         try:
             await self._sdk.enter(dict(state))
         except SdkError as error:
@@ -87,7 +93,7 @@ class Room:
             PublishError: too large, too fast, or no member (``not_joined``).
             ConnectionLostError: there was no answer.
         """
-        self._check(state)
+        check_state(self.channel, state)
         if not self.joined:
             raise not_joined(self.channel)
         try:
@@ -145,27 +151,29 @@ class Room:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    def _check(self, state: Mapping[str, Any]) -> None:
-        try:
-            size = len(encode_json(dict(state)).encode())
-        except ValueError as error:
-            raise PublishError(
-                f"a state on {self.channel!r} is not JSON: {error}",
-                channel=self.channel,
-                code="bad_data",
-                reason="not JSON",
-            ) from error
-        if size > MAX_STATE_BYTES:
-            raise PublishError(
-                f"a state on {self.channel!r} has {size} bytes, more than {MAX_STATE_BYTES}; keep it small, everybody "
-                "in the room gets it",
-                channel=self.channel,
-                code="too_large",
-                reason=f"{size} bytes are more than {MAX_STATE_BYTES}",
-            )
-
     def _refused(self, why: SdkError) -> RealtimeError:
         return refusal("presence", self.channel, why.code, why.status, why.message)
+
+
+def check_state(channel: str, state: Mapping[str, Any]) -> None:
+    """Raise `PublishError` if a state is not JSON, or is too large."""
+    try:
+        size = len(encode_json(dict(state)).encode())
+    except ValueError as error:
+        raise PublishError(
+            f"a state on {channel!r} is not JSON: {error}",
+            channel=channel,
+            code="bad_data",
+            reason="not JSON",
+        ) from error
+    if size > MAX_STATE_BYTES:
+        raise PublishError(
+            f"a state on {channel!r} has {size} bytes, more than {MAX_STATE_BYTES}; keep it small, everybody "
+            "in the room gets it",
+            channel=channel,
+            code="too_large",
+            reason=f"{size} bytes are more than {MAX_STATE_BYTES}",
+        )
 
 
 def not_joined(channel: str) -> PublishError:
@@ -175,8 +183,10 @@ def not_joined(channel: str) -> PublishError:
 
 def _entries(members: Iterable[Member]) -> list[PresenceEntry]:
     """Return the members, with the states that are some. Others than this client can say anything."""
-    return [
-        PresenceEntry(member.connection_id, user_of(member.client_id) or None, cast("dict[str, Any]", member.data))
-        for member in members
-        if isinstance(member.data, dict) and member.connection_id
-    ]
+    found: list[PresenceEntry] = []
+    for member in members:
+        data = member.data
+        if isinstance(data, dict) and member.connection_id:
+            state = cast("dict[str, Any]", data)
+            found.append(PresenceEntry(member.connection_id, user_of(member.client_id) or None, state))
+    return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from tanstack_realtime import Capabilities, PresenceCapabilities, RealtimeTransport, read_environment
 
+from ._limits import GHOST_TIMEOUT, HISTORY, MAX_MESSAGE_BYTES, MAX_STATE_BYTES
 from ._settings import DEFAULT_TOKEN_TTL, SERVER_ENV, ServerSettings
 from ._tokens import REQUEST_LIFETIME
 
@@ -16,15 +17,6 @@ if TYPE_CHECKING:
     from tanstack_realtime.server import ServerContext, ServerPreset
 
 __all__ = ["AblyPreset", "preset"]
-
-MAX_MESSAGE_BYTES: Final = 64_000
-"""Largest payload, as UTF-8 JSON: Ably's 65536 less what counts besides, the client id and the extras."""
-
-MAX_STATE_BYTES: Final = 2048
-"""Largest state of a member, as UTF-8 JSON."""
-
-GHOST_TIMEOUT: Final = 60.0
-"""Seconds: Ably notices a dead connection within half a minute and lets its members stay for a quarter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ class AblyPreset:
         """What it guarantees."""
         return Capabilities(
             recovery=True,
-            history=0,
+            history=HISTORY,
             ordering=True,
             echo=True,
             publish_over_link=False,

@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 import ably  # type: ignore[import-untyped]
 from ably.types import tokendetails  # type: ignore[import-untyped]
+from ably.util import exceptions  # type: ignore[import-untyped]
 
 from tanstack_realtime import RealtimeError
 
@@ -24,6 +25,7 @@ from ._timing import AblyTiming
 __all__ = ["ChannelChange", "Member", "Received", "SdkChannel", "SdkConnection", "SdkError"]
 
 _AblyRealtime: Final[Any] = ably.AblyRealtime
+_AblyException: Final[type[Exception]] = exceptions.AblyException
 _TokenDetails: Final[Any] = tokendetails.TokenDetails
 
 _NEVER: Final = 3_600_000
@@ -35,6 +37,8 @@ _FAREWELL_WITHIN: Final = 1.0
 _SERIAL: Final = "_RealtimeChannel__channel_serial"
 _ERROR: Final = "_ConnectionManager__error_reason"
 _LEAVE: Final = 3
+_DISCONNECTED: Final = 80003
+_NO_ANSWER: Final = 90007
 _NO_TOKEN: Final = 80019
 """The SDK's word for what `renew` has raised."""
 
@@ -43,8 +47,8 @@ class SdkError(Exception):
     """What the SDK raised, or named as a reason.
 
     Attributes:
-        code: Ably's; 0 where there is none.
-        status: as HTTP has it; 0 where there is none.
+        code: Ably's.
+        status: as HTTP has it.
         message: for people.
     """
 
@@ -59,11 +63,12 @@ class SdkError(Exception):
         """Return it with its facts, whatever the SDK gives."""
         if isinstance(error, SdkError):
             return error
-        code, status = getattr(error, "code", None), getattr(error, "status_code", None)
-        message = getattr(error, "message", None) or str(error or "") or "the connection was lost"
-        return SdkError(
-            code if isinstance(code, int) else 0, status if isinstance(status, int) else 0, str(cast("object", message))
-        )
+        if isinstance(error, _AblyException):
+            known: Any = error
+            return SdkError(int(known.code or 0), int(known.status_code or 0), str(known.message))
+        if isinstance(error, TypeError):  # the SDK raises a reason that is not there
+            return SdkError(_NO_ANSWER, 408, "Ably ended it without a reason")
+        return SdkError(_DISCONNECTED, 400, str(error or "") or "the connection was lost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ._limits import REMAIN_PRESENT
+
 __all__ = ["AblyTiming"]
 
 
@@ -22,4 +24,4 @@ class AblyTiming:
     request: float = 10.0
     gather: float = 0.01
     channel_retry: float = 5.0
-    remain_present: float = 5.0
+    remain_present: float = REMAIN_PRESENT

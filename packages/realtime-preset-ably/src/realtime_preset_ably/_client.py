@@ -1,0 +1,167 @@
+"""The client's transport: a grant from the application's server, a token for it, then a connection to Ably."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from tanstack_realtime import (
+    JSON,
+    AuthenticationError,
+    Capabilities,
+    ConfigurationError,
+    ConnectionLostError,
+    Link,
+    LinkSink,
+    OpenRequest,
+    RealtimeError,
+)
+from tanstack_realtime._endpoint import Endpoint
+from tanstack_realtime._json import decode_json, encode_json
+
+from ._exchange import exchange
+from ._grant import TOKEN_PATH, Application, Grant
+from ._hosts import hosts_of
+from ._link import AblyLink
+from ._timing import AblyTiming
+
+if TYPE_CHECKING:
+    from tanstack_realtime import Http
+
+__all__ = ["AblyTransport", "RemoteApplication", "open_link"]
+
+_TEMPORARY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class AblyTransport:
+    """Connects a remote client.
+
+    Args:
+        capabilities: what the preset guarantees.
+        http: sends requests, to the application and to Ably.
+        timing: delays.
+    """
+
+    def __init__(self, capabilities: Capabilities, http: Http, *, timing: AblyTiming | None = None) -> None:
+        self._capabilities = capabilities
+        self._http = http
+        self._timing = timing or AblyTiming()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the preset guarantees."""
+        return self._capabilities
+
+    async def open(self, request: OpenRequest, sink: LinkSink, /) -> Link:
+        """Get a token and connect with it."""
+        if request.url is None:
+            raise ConfigurationError(
+                "the ably preset needs the application's address: create_realtime_client('http://host/_realtime')."
+                " In the server's own process take realtime.local_transport(user_id=...)"
+            )
+        application = RemoteApplication(request.url, request, self._http)
+        return await open_link(application, sink, self._http, timing=self._timing)
+
+
+async def open_link(application: Application, sink: LinkSink, http: Http, *, timing: AblyTiming | None = None) -> Link:
+    """Connect to Ably. Cancelling it closes what is half open.
+
+    Args:
+        application: gives grants, and publishes.
+        sink: is told.
+        http: sends the requests for tokens to Ably.
+        timing: delays.
+    """
+    grant = await application.grant(())
+    host, token = await exchange(http, grant, hosts_of(grant.endpoint))
+
+    async def another(grant: Grant) -> Mapping[str, Any]:
+        return (await exchange(http, grant, (host,)))[1]
+
+    link = AblyLink(
+        sink,
+        application=application,
+        grant=grant,
+        host=host,
+        token=token,
+        exchange=another,
+        timing=timing or AblyTiming(),
+    )
+    try:
+        await link.connect()
+    except BaseException:
+        await link.close()
+        raise
+    return link
+
+
+class RemoteApplication:
+    """The application's side over HTTP.
+
+    Args:
+        url: of the realtime routes.
+        request: who we are.
+        http: sends requests.
+    """
+
+    def __init__(self, url: str, request: OpenRequest, http: Http) -> None:
+        self._where = f"{url.rstrip('/')}{TOKEN_PATH}"
+        self._request = request
+        self._http = http
+        self._first = True
+        self._endpoint = Endpoint(url.rstrip("/"), http, self._headers)
+
+    async def grant(self, channels: Sequence[str], /) -> Grant:
+        """Ask the token endpoint."""
+        # The type makes a browser ask first, so that no other site's page gets a token with the user's cookies.
+        headers = {**await self._headers(), "content-type": "application/json"}
+        body = encode_json({"channels": list(channels)}).encode()
+        response = await self._http("POST", self._where, headers=headers, body=body)
+        answer = _json_object(response.body)
+        if response.status != 200:
+            raise _refusal(self._where, response.status, answer)
+        try:
+            return Grant.from_json(answer)
+        except ValueError as error:
+            raise ConnectionLostError(
+                f"{self._where} answered without a token request ({error}); is Realtime mounted there?",
+                reason="no token request",
+            ) from error
+
+    async def publish(self, channel: str, data: JSON, link: str, /) -> None:
+        """Ask the publish route."""
+        await self._endpoint.publish(channel, data, link=link)
+
+    async def _headers(self) -> Mapping[str, str]:
+        first, self._first = self._first, False
+        if first or self._request.get_token is None:
+            token = self._request.token
+        else:
+            token = await self._request.get_token()
+        headers = dict(self._request.headers)
+        return headers if token is None else {**headers, "authorization": f"Bearer {token}"}
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    try:
+        parsed: object = decode_json(body)
+    except ValueError:
+        return {}
+    return cast("Mapping[str, Any]", parsed) if isinstance(parsed, dict) else {}
+
+
+def _refusal(where: str, status: int, body: Mapping[str, Any]) -> RealtimeError:
+    details: object = body.get("error")
+    named: Mapping[str, Any] = cast("dict[str, Any]", details) if isinstance(details, dict) else {}
+    reason = str(named.get("reason") or f"HTTP {status}")
+    if status in (401, 403):
+        code = str(named.get("code") or "unauthenticated")
+        return AuthenticationError(f"{where} gave no token: {reason}", code=code, reason=reason)
+    retryable = bool(named.get("retryable", status in _TEMPORARY))
+    advice = "; is Realtime mounted there, with the ably preset?" if status in (404, 405) else ""
+    return ConnectionLostError(
+        f"{where} answered {status}: {reason}{advice}",
+        code=str(status),
+        reason=reason,
+        retryable=retryable or not named,
+    )
