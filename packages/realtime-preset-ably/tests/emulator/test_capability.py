@@ -71,10 +71,14 @@ def test_what_two_have_in_common(left: dict[str, list[str]], right: dict[str, li
 
 
 SEGMENTS = ["a", "b", "*"]
+
+
+def pattern_of(kind: str, segments: list[str]) -> str:
+    return kind + ":".join(segments)
+
+
 PATTERNS = st.builds(
-    lambda kind, segments: kind + ":".join(segments),
-    st.sampled_from(["", "[meta]", "[*]"]),
-    st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=3),
+    pattern_of, st.sampled_from(["", "[meta]", "[*]"]), st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=3)
 )
 NAMES = [
     kind + ":".join(segments)

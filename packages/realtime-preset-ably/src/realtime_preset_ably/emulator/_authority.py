@@ -7,14 +7,14 @@ requests that were used, the revocations, and the tokens that a test ended early
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Any, Final, NotRequired, TypeAlias, TypedDict
 
 from . import _tokens
 from ._access import ANY, Access, App, Key, parse_key
 from ._capability import Capability
-from ._errors import AblyError, ErrorInfo, bad_request
+from ._errors import AblyError, bad_request
 from ._tokens import TokenRequest
 
 __all__ = ["Authority", "Revocation", "RevocationResult", "TokenDetails"]
@@ -33,7 +33,7 @@ MAX_REMEMBERED: Final = 100_000
 """Entries in each memory. A full one refuses what would need another entry."""
 
 
-class TokenDetails(TypedDict, total=False):
+class TokenDetails(TypedDict):
     """The answer to a token request. ``clientId`` is absent from an anonymous token."""
 
     token: str
@@ -41,16 +41,11 @@ class TokenDetails(TypedDict, total=False):
     issued: int
     expires: int
     capability: str
-    clientId: str
+    clientId: NotRequired[str]
 
 
-class RevocationResult(TypedDict, total=False):
-    """What became of one target: either ``issuedBefore`` and ``appliesAt``, or ``error``."""
-
-    target: str
-    issuedBefore: int
-    appliesAt: int
-    error: ErrorInfo
+RevocationResult: TypeAlias = Mapping[str, Any]
+"""What became of one ``target``: either ``issuedBefore`` and ``appliesAt``, or ``error``."""
 
 
 @dataclass(frozen=True, slots=True)

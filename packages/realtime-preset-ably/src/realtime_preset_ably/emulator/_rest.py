@@ -106,7 +106,7 @@ class Rest:
         results = self._authority.revoke(
             key_name, _texts(body.get("targets"), "targets"), issued_before=before, allow_reauth_margin=margin is True
         )
-        return Response(200, _batch(cast("Sequence[_Result]", results)))
+        return Response(200, _batch(results))
 
     def _publish(self, request: Request, channel: str) -> Response:
         if request.query.get("_forceNack") == "true":

@@ -117,7 +117,9 @@ def _object(value: object, what: str) -> _Object:
 
 
 def _items(spec: _Object, name: str) -> Sequence[object]:
-    found = spec.get(name) or []
+    found: object = spec.get(name)
+    if found is None:
+        return ()
     if not isinstance(found, list):
         raise bad_request(f"{name} is a list")
     items = cast("list[object]", found)
