@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import pkgutil
+import subprocess
+import sys
 from types import ModuleType
 from typing import TypeVar
 
@@ -60,6 +62,33 @@ def test_modules_are_private_unless_chosen() -> None:
     assert {".".join(path) for path in parts if path not in private} == PUBLIC_MODULES
 
 
-def test_it_registers_no_preset_before_it_works() -> None:
-    names = {point.name for point in importlib.metadata.entry_points(group="tanstack_realtime.presets")}
-    assert "ably" not in names
+def test_it_registers_its_preset() -> None:
+    [entry] = [
+        point for point in importlib.metadata.entry_points(group="tanstack_realtime.presets") if point.name == "ably"
+    ]
+
+    assert entry.load().name == "ably"
+
+
+CLIENT = """
+import sys
+import realtime_preset_ably
+from tanstack_realtime import ClientContext
+realtime_preset_ably.preset.create_transport(ClientContext(url=None, environ={}, http=None))
+print(sorted(name for name in ("starlette", "uvicorn", "jwt", "realtime_preset_ably._server") if name in sys.modules))
+"""
+
+SERVER = """
+import os, sys
+os.environ["ABLY_API_KEY"] = "app.key:secret"
+from tanstack_realtime.server import Permissions, Realtime
+Realtime(authorize=lambda u, c: Permissions(), get_user=lambda c: None, preset="ably")
+print(sorted(name for name in ("ably", "websockets", "uvicorn", "jwt") if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("half", [CLIENT, SERVER])
+def test_neither_half_imports_the_other(half: str) -> None:
+    found = subprocess.run([sys.executable, "-c", half], capture_output=True, text=True, check=True)
+
+    assert found.stdout.strip() == "[]"

@@ -22,14 +22,17 @@ from tanstack_realtime import (
     Channel,
     ChannelDeniedError,
     ChannelError,
+    ConfigurationError,
     MessageError,
     PublishError,
     RealtimeError,
 )
+from tanstack_realtime._http import DefaultHttp
 from tanstack_realtime._json import decode_json
 
 from ._api import AblyApi
 from ._grant import MAX_CHANNELS, TOKEN_PATH, Denial, Grant
+from ._local import LocalApplication, LocalTransport
 from ._names import client_id_of
 from ._settings import SHORTEST_TTL
 from ._tokens import REQUEST_LIFETIME, capability_of, token_request
@@ -37,7 +40,7 @@ from ._tokens import REQUEST_LIFETIME, capability_of, token_request
 if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
 
-    from tanstack_realtime import Capabilities
+    from tanstack_realtime import Capabilities, RealtimeTransport
     from tanstack_realtime.server import Permissions, Publication, ServerContext
 
     from ._settings import ServerSettings
@@ -89,6 +92,7 @@ class AblyServer:
         self._capabilities = capabilities
         self._now = now
         self._api = AblyApi(settings)
+        self._http = DefaultHttp()
         self._open: set[_Decision] = set()
         self._afterwards: set[asyncio.Task[None]] = set()
 
@@ -132,6 +136,15 @@ class AblyServer:
     async def startup(self) -> None:
         """Nothing to prepare."""
 
+    def local_transport(self, *, user_id: str) -> RealtimeTransport:
+        """Return a transport for a client in this process: it asks by a call, and goes through Ably as all do."""
+        if not isinstance(cast("object", user_id), str) or not user_id:
+            raise ConfigurationError(f"local_transport(user_id={user_id!r}): pass the user's id as a non-empty str")
+        application = LocalApplication(
+            context=self._context, user_id=user_id, sign=self._grant, deliver=self._api.publish
+        )
+        return LocalTransport(application, self._http, self._capabilities)
+
     async def aclose(self) -> None:
         """Close what is open to Ably. Idempotent."""
         tasks = list(self._afterwards)
@@ -140,6 +153,7 @@ class AblyServer:
         if tasks:
             await asyncio.wait(tasks)
         await self._api.aclose()
+        await self._http.aclose()
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
