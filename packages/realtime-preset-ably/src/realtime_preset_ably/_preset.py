@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from tanstack_realtime import Capabilities, PresenceCapabilities, RealtimeTransport, read_environment
 
 from ._limits import GHOST_TIMEOUT, HISTORY, MAX_MESSAGE_BYTES, MAX_STATE_BYTES
-from ._settings import DEFAULT_TOKEN_TTL, SERVER_ENV, ServerSettings
+from ._settings import LONGEST_TTL, SERVER_ENV, ServerSettings
 from ._tokens import REQUEST_LIFETIME
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class AblyPreset:
             native_presence=True,
             presence=PresenceCapabilities(ghost_timeout=GHOST_TIMEOUT, max_state_bytes=MAX_STATE_BYTES),
             max_message_bytes=MAX_MESSAGE_BYTES,
-            revocation_delay=DEFAULT_TOKEN_TTL + REQUEST_LIFETIME,
+            revocation_delay=LONGEST_TTL + REQUEST_LIFETIME,
         )
 
     def create_transport(self, context: ClientContext, /) -> RealtimeTransport:

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from tanstack_realtime import ConfigurationError, EnvVar
 
-__all__ = ["DEFAULT_TOKEN_TTL", "SERVER_ENV", "SHORTEST_TTL", "ServerSettings"]
+__all__ = ["LONGEST_TTL", "SERVER_ENV", "SHORTEST_TTL", "ServerSettings"]
 
 SHORTEST_TTL: Final = 60.0
 """Seconds. Ably asks for a new token half a minute before the old one ends, for a shorter one at once."""
 
-DEFAULT_TOKEN_TTL: Final = 900.0
-"""Seconds. Who loses access without a revocation keeps it so long at most; Ably advises ten minutes or more."""
+LONGEST_TTL: Final = 900.0
+"""Seconds, and the default. Who loses access without a revocation keeps it so long at most, as the capabilities say."""
 
 SERVER_ENV: Final = (
     EnvVar(name="ABLY_API_KEY", purpose="an API key of the Ably app, appId.keyId:secret", secret=True),
@@ -27,7 +27,7 @@ SERVER_ENV: Final = (
     ),
     EnvVar(
         name="ABLY_TOKEN_TTL",
-        purpose="seconds that a client's token holds, 60 to 3600 (default 900)",
+        purpose="seconds that a client's token holds, 60 to 900 (default)",
         required=False,
     ),
 )
@@ -36,7 +36,6 @@ _KEY: Final = re.compile(r"([\w-]+\.[\w-]+):([^\s:]+)", re.ASCII)
 _POLICY: Final = re.compile(r"[a-z0-9-]+", re.ASCII)
 _DEFAULT_POLICY: Final = "main"
 _FALLBACKS: Final = "abcde"
-_LONGEST_TTL: Final = 3600.0  # of a key whose tokens can be revoked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +112,13 @@ def _addresses(endpoint: str) -> tuple[str | None, bool, tuple[str, ...]]:
 
 def _seconds(text: str) -> float:
     try:
-        seconds = float(text or DEFAULT_TOKEN_TTL)
+        seconds = float(text or LONGEST_TTL)
     except ValueError:
         seconds = 0.0
-    if not SHORTEST_TTL <= seconds <= _LONGEST_TTL:
+    if not SHORTEST_TTL <= seconds <= LONGEST_TTL:
         raise ConfigurationError(
-            f"ABLY_TOKEN_TTL={text!r}: write seconds from {SHORTEST_TTL:g} to {_LONGEST_TTL:g}. Shorter tokens are a "
-            "load on the application, longer ones cannot be revoked",
+            f"ABLY_TOKEN_TTL={text!r}: write seconds from {SHORTEST_TTL:g} to {LONGEST_TTL:g}. Shorter tokens would be "
+            "renewed all the time, longer ones would outlive a revocation by more than the preset declares",
             reason="ABLY_TOKEN_TTL is out of its range",
         )
     return seconds
