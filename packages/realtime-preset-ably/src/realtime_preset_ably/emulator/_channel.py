@@ -77,9 +77,14 @@ class Channel:
         self.members = Members(limit=limits.members)
         self.readers: set[Reader] = set()
         self._limits = limits
-        self._published: Recent[str, Published] = Recent(count=limits.acknowledged, window=limits.log_window)
-        window = limits.history_window if persists else limits.log_window
-        self.log = Log(secrets.token_hex(4), window=window, max_bytes=limits.log_bytes, budget=budget)
+        self._budget = budget
+        self._window = limits.history_window if persists else limits.log_window
+        self.log, self._published = self._memory()
+
+    def _memory(self) -> tuple[Log, Recent[str, Published]]:
+        limits = self._limits
+        log = Log(secrets.token_hex(4), window=self._window, max_bytes=limits.log_bytes, budget=self._budget)
+        return log, Recent(count=limits.acknowledged, window=limits.log_window)
 
     @property
     def is_idle(self) -> bool:
@@ -132,6 +137,11 @@ class Channel:
         """Remove the members of a connection, on its behalf."""
         base = f"{secrets.token_hex(6)}:0"
         self._tell(self.members.leave(connection_id, base, now), now, connection_id, base)
+
+    def forget_messages(self) -> None:
+        """Begin another log: serials of the present one prove nothing any more."""
+        self.log.clear()
+        self.log, self._published = self._memory()
 
     def history(self, action: Action, now: int, until: str | None = None) -> Iterator[Message]:
         """Return what was published, or the presence events, oldest first.

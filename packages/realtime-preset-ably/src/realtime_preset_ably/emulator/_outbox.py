@@ -76,6 +76,15 @@ class Outbox:
         self.close_code = ABRUPT
         self.on_change()
 
+    def freeze(self) -> None:
+        """Keep the socket open and write nothing."""
+        self.is_frozen = True
+
+    def thaw(self) -> None:
+        """Write again."""
+        self.is_frozen = False
+        self.on_change()
+
     def take(self) -> str | bytes | None:
         """Return the next WebSocket message, ``None`` if nothing is to be written now."""
         if self.is_frozen or not self._waiting:

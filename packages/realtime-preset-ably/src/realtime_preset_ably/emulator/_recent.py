@@ -25,6 +25,9 @@ class Recent(Generic[K, V]):
         self._window = window
         self._entries: OrderedDict[K, tuple[int, V]] = OrderedDict()
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
     def get(self, key: K, now: int) -> V | None:
         """Return what was put under a key, if it is still known."""
         self._trim(now)
