@@ -16,7 +16,7 @@ N ?= 2000
 # Folders without Python files are left out: the type checkers refuse them.
 CODE := conftest.py scripts $(wildcard packages/* examples/* benchmarks) $(if $(wildcard tests-integration/*.py),tests-integration)
 
-.PHONY: help setup servers demo demo-terminal test lint format types integration simulate bench bench-db bench-fanout fuzz browser docs build wheels websockets-newest reactpy1 release publish clean
+.PHONY: help setup servers demo demo-terminal test lint format types integration simulate bench bench-db bench-fanout bench-presets fuzz browser docs build wheels websockets-newest reactpy1 release publish clean
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,9 @@ bench-db: setup  ## tanstack-db next to npm @tanstack/db, needs node (ARGS="--n 
 
 bench-fanout: setup  ## the node preset's cost per delivery next to other servers, needs a C compiler and node (ARGS="--n 500")
 	$(UV) run --locked --no-sync --quiet --with 'python-socketio>=5.11' python benchmarks/fanout/run.py $(ARGS)
+
+bench-presets: setup  ## a mutation to the other client on node, on centrifugo, next to a bare echo (ARGS="--rounds 3")
+	$(BIN)/python benchmarks/presets/run.py $(ARGS)
 
 build: $(UV)  ## build every package into dist/
 	rm -rf dist
