@@ -108,7 +108,8 @@ def _link(request: Request, paging: Paging, rel: str, after: str | None) -> tupl
     query = {name: value for name, value in paging.query.items() if name != "after"}
     if after is not None:
         query["after"] = after
-    return ("link", f'<./{quote(request.path[-1], safe="")}?{urlencode(query)}>; rel="{rel}"')
+    parameters = f"?{urlencode(query)}" if query else ""
+    return ("link", f'<./{quote(request.path[-1], safe="")}{parameters}>; rel="{rel}"')
 
 
 def _whole(query: Mapping[str, str], name: str) -> int | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from ._access import Access
 from ._channel import Channel
 from ._errors import AblyError, bad_request, denied
 from ._http import Request, Response
-from ._limits import Limits
 from ._messages import check_messages
 from ._names import parse_name
 from ._paging import page, parse_paging
@@ -32,17 +31,9 @@ _METRICS: Final = (
 class Resources:
     """Channels, behind capabilities."""
 
-    def __init__(self, realtime: Realtime, limits: Limits, clock: Callable[[], int]) -> None:
-        """Work on the channels of a server.
-
-        Args:
-            realtime: The channels.
-            limits: Bounds.
-            clock: Returns the time in milliseconds since the epoch.
-        """
+    def __init__(self, realtime: Realtime) -> None:
+        """Work on the channels of a server."""
         self._realtime = realtime
-        self._limits = limits
-        self._now = clock
 
     def publish(self, access: Access, identity: str | None, channel: str, body: object) -> Mapping[str, Any]:
         """Publish a message, or several at once.
@@ -61,9 +52,11 @@ class Resources:
         access.require("publish", name)
         found: list[object] = cast("list[object]", body) if isinstance(body, list) else [body]
         connection_id, author = self._connection(found, access, identity)
-        messages = check_messages(found, lambda claimed: access.author(claimed, author), self._limits.message_size)
+        messages = check_messages(
+            found, lambda claimed: access.author(claimed, author), self._realtime.limits.message_size
+        )
         target = self._realtime.app(access.app_id).channel(name)
-        published = target.publish(messages, self._now(), connection_id, secrets.token_urlsafe(9))
+        published = target.publish(messages, self._realtime.now(), connection_id, secrets.token_urlsafe(9))
         return {"channel": channel, "messageId": published.id, "serials": list(published.serials)}
 
     def history(self, access: Access, channel: str, request: Request) -> Response:
@@ -107,7 +100,7 @@ class Resources:
         if until is not None and not paging.backwards:
             raise bad_request("what came before an attach is read backwards")
         found = self._find(access, name)
-        return page([] if found is None else list(found.history(action, self._now(), until)), paging, request)
+        return page([] if found is None else list(found.history(action, self._realtime.now(), until)), paging, request)
 
     def _members(self, access: Access, channel: str) -> Sequence[Message]:
         name = parse_name(channel).name
