@@ -149,7 +149,8 @@ class Operations:
         wire: str = request["channel"]
         attachment = self.attachments.get(wire)
         self._require("presence", Flag.PRESENCE, wire, parse_name(wire).name)
-        if attachment is None or not attachment.is_live:
+        # One that waits to be attached again will do: a client repeats what was not answered first.
+        if attachment is None:
             raise AblyError(f"attach to the channel {wire!r} before entering it", 91001)
         messages = check_presence(request.get("presence", ()), self._author, self._limits.message_size)
         attachment.channel.change_presence(messages, self._now(), self._peer.id, self._base(request))
