@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import uvicorn
@@ -23,6 +24,27 @@ from tanstack_realtime.testing import Access, Fault, TcpProxy, allow_everything
 
 DEADLINE = 10.0
 """Seconds after which a wait counts as failed."""
+
+
+class Centrifugo(Protocol):
+    """What the application is put beside: one node, or more behind one port."""
+
+    @property
+    def port(self) -> int:
+        """Where clients connect."""
+        ...
+
+    def environ(self, socket_port: int | None = None) -> Mapping[str, str]:
+        """Return the variables of the preset's server half."""
+        ...
+
+    async def start(self) -> None:
+        """Start it and wait until it is healthy."""
+        ...
+
+    async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it, and wait until it is gone."""
+        ...
 
 
 class Through:
@@ -54,6 +76,7 @@ class RealCentrifugo:
     )
     lacks: Mapping[Fault, str] = field(default_factory=dict[Fault, str])
     authorize: Authorize = allow_everything
+    beside: Callable[[Path, int], Centrifugo] = CentrifugoServer
 
     def __post_init__(self) -> None:
         self.preset = CentrifugoPreset()
@@ -62,7 +85,7 @@ class RealCentrifugo:
         self.proxies: dict[str, TcpProxy] = {}
         self.stack = contextlib.AsyncExitStack()
         self.port = free_port()
-        self.centrifugo = CentrifugoServer(self.folder, self.port)
+        self.centrifugo = self.beside(self.folder, self.port)
         for name, value in self.centrifugo.environ().items():
             self.monkeypatch.setenv(name, value)
 
