@@ -301,6 +301,18 @@ def test_the_publisher_has_its_message_before_the_turn_ends() -> None:  # P5
     assert (offsets(me), offsets(other)) == ([1, 2, 3], [1, 2, 3])
 
 
+def test_an_own_message_does_not_overtake_another_channel_s() -> None:  # P5
+    turn = Turn()
+    hub, me = make_hub(defer=turn.defer), Reader()
+    hub.subscribe(me, "a", None, 0)
+    hub.subscribe(me, "b", None, 0)
+    hub.publish("b", "1", None, 0)
+    hub.publish("a", "2", "u1", 0, publisher=me)
+    assert [(message.channel, message.own) for message in me.got] == [("b", False), ("a", True)]
+    turn.end()
+    assert len(me.got) == 2
+
+
 def test_a_channel_that_is_forgotten_within_a_turn_leaves_nothing_to_its_successor() -> None:
     turn = Turn()
     hub = make_hub(limits=HistoryLimits(idle_channels=0), defer=turn.defer)

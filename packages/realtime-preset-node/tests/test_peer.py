@@ -117,3 +117,35 @@ async def test_a_message_does_not_overtake_answers_of_the_same_turn() -> None:
         assert [frame["type"] for frame in sink.frames()] == ["ok", "ok", "message"]
         servers[0].detach(peer)
         await peer.end(1006)
+
+
+async def test_a_hook_that_must_be_awaited_begins_even_if_the_connection_ends_at_once() -> None:  # X9
+    # A mutant that cancels the worker before its first step leaves a coroutine behind that nobody awaited.
+    begun: list[str] = []
+
+    async def authorize(user_id: str, channel: Channel) -> Permissions:
+        begun.append(channel.raw)
+        await asyncio.Event().wait()
+        return Permissions(publish=True)
+
+    servers = list[NodeServer]()
+    async with Realtime(authorize=authorize, get_user=lambda connection: "ann", preset=keeping(servers)):
+        peer, sink = await connected(servers[0])
+        peer.feed('{"type":"publish","id":1,"channel":"a","data":1}')
+        peer.close(1012, "the server stops")
+        servers[0].detach(peer)
+        await peer.end(1006)
+        assert (begun, sink.writes) == (["a"], ["closed 1012"])
+
+
+async def test_a_message_is_done_when_it_has_come_in_unless_a_hook_waits() -> None:
+    servers = list[NodeServer]()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)):
+        peer, _ = await connected(servers[0])
+        frames = iter([f'{{"type":"publish","id":{number},"channel":"a","data":1}}' for number in range(3)])
+        assert not peer.take(frames, 2)
+        assert len(list(frames)) == 1
+        assert peer.take(frames, 2)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        servers[0].detach(peer)
+        await peer.end(1006)

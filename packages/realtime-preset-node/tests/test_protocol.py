@@ -107,6 +107,44 @@ def test_the_server_reads_what_the_client_writes(frame: ClientFrame) -> None:
     assert "\n" not in text  # the separator of frames
 
 
+@given(_ids, _channels, _json, st.none() | st.integers(0, 2))
+def test_a_publish_means_the_same_however_it_is_written(
+    number: int, channel: str, data: Any, indent: int | None
+) -> None:
+    """Kills: an end of the payload that is off by one; text that another parser reads as another payload."""
+    quick = parse_client_frame(client_frame(Publish(number, channel, data)))
+    members = {"channel": channel, "data": data, "id": number, "type": "publish"}
+    assert quick == parse_client_frame(json.dumps(members, indent=indent)) == Publish(number, channel, data)
+    if isinstance(quick, Publish) and quick.text is not None:
+        assert quick.text == encode_json(data)
+
+
+_QUICK = '{"type":"publish","id":1,"channel":"a","data":'
+
+
+@pytest.mark.parametrize(
+    ("tail", "text"),
+    [
+        ("1}", "1"),
+        ('{"a":"}"}}', '{"a":"}"}'),
+        ("1 }", None),
+        ('1,"new":2}', None),
+        ('1,"data":2}', None),
+        ('"\\u00e9"}', None),
+    ],
+)
+def test_a_payload_is_passed_on_as_it_came_where_that_is_plain(tail: str, text: str | None) -> None:
+    frame = parse_client_frame(_QUICK + tail)
+    assert isinstance(frame, Publish)
+    assert (frame.text, frame.data) == (text, json.loads(_QUICK + tail)["data"])
+
+
+@pytest.mark.parametrize("tail", ["1", "1}}", "NaN}", "}", "1]", "", '"\ud800"'])
+def test_what_only_begins_like_a_publish_is_refused(tail: str) -> None:
+    with pytest.raises(BadFrameError):
+        parse_client_frame(_QUICK + tail)
+
+
 @given(_channels, st.integers(1, 2**53 - 1), _json, st.none() | st.text(max_size=5), st.booleans())
 def test_the_client_reads_a_message(channel: str, offset: int, data: Any, user: str | None, own: bool) -> None:
     """Kills: an unescaped user id; `own` written as False; a newline inside a frame."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 __all__ = [
@@ -127,13 +127,14 @@ class Unsubscribe:
     channel: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # one is made per message, and frozen ones take three times as long
 class Publish:
-    """Publish to a channel."""
+    """Publish to a channel; `text` is `data` as it came, where it can be passed on like that."""
 
     id: int
     channel: str
     data: Any
+    text: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import functools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from tanstack_realtime.server import ServerObserver
 
@@ -94,8 +94,7 @@ class HubStatistics:
     history_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(NamedTuple):
     offset: int
     at: float
     body: str
@@ -108,12 +107,12 @@ class _Stream:
         "_limits",
         "_pending",
         "_pending_size",
-        "_size",
         "_targets",
         "epoch",
         "history",
         "lane",
         "offset",
+        "size",
         "subscribers",
     )
 
@@ -124,16 +123,13 @@ class _Stream:
         self.history: deque[_Kept] = deque()
         self.subscribers: dict[Subscriber, None] = {}
         self._limits = limits
-        self._size = 0
+        self.size = 0
+        """Bytes of the history."""
         self._targets: tuple[Subscriber, ...] | None = None
         self._pending: list[Packet] = []
         self._pending_size = 0
         self._caught_up: dict[Subscriber, int] = {}
         """How many of the pending messages are not for a subscriber, or not any more."""
-
-    @property
-    def size(self) -> int:
-        return self._size
 
     def add(self, subscriber: Subscriber) -> None:
         if subscriber not in self.subscribers:
@@ -198,18 +194,18 @@ class _Stream:
 
     def keep(self, body: str, size: int, now: float) -> None:
         self.history.append(_Kept(self.offset, now, body, size))
-        self._size += size
+        self.size += size
         self.trim(now)
 
     def trim(self, now: float) -> None:
-        limits = self._limits
-        while self.history and (
-            len(self.history) > limits.messages or self._size > limits.size or self.history[0].at + limits.age <= now
+        history, limits = self.history, self._limits
+        while history and (
+            len(history) > limits.messages or self.size > limits.size or history[0].at + limits.age <= now
         ):
             self.forget_oldest()
 
     def forget_oldest(self) -> None:
-        self._size -= self.history.popleft().size
+        self.size -= self.history.popleft().size
 
     def after(self, epoch: str, offset: int) -> list[str] | None:
         """Return the bodies after a position, or None where completeness cannot be proved."""
@@ -342,7 +338,7 @@ class Hub:
         packet = make(message_frame(channel, body))
         self._keep(stream, body, packet.size, now)
         if publisher is not None and publisher in stream.subscribers:
-            stream.catch_up(publisher)
+            self.catch_up(publisher)
             stream.hand((make(message_frame(channel, body, own=True)),), (publisher,))
         if not stream.subscribers:
             return
@@ -356,8 +352,8 @@ class Hub:
 
     def catch_up(self, subscriber: Subscriber) -> None:
         """Deliver at once what is pending for one subscriber. Call it before sending it anything else."""
-        if self._dirty:
-            mine = self._channels_of.get(subscriber, ())
+        mine = self._channels_of.get(subscriber)
+        if self._dirty and mine:
             for stream in [stream for channel, stream in self._dirty.items() if channel in mine]:
                 stream.catch_up(subscriber)
 
@@ -387,9 +383,9 @@ class Hub:
             self._drop_idle(channel)
 
     def _keep(self, stream: _Stream, body: str, size: int, now: float) -> None:
-        self._kept -= stream.size
+        before = stream.size
         stream.keep(body, size, now)
-        self._kept += stream.size
+        self._kept += stream.size - before
         while self._kept > self._limits.total_size:
             idle = next(iter(self._idle), None)
             if idle is not None and self._streams[idle] is not stream:

@@ -6,12 +6,12 @@ WebSocket clients and in-process clients differ only in the `Sink` and in how th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tanstack_realtime import RealtimeError
-from tanstack_realtime.server import ServerContext
+from tanstack_realtime.server import Publication, ServerContext
 
 from ._frames import CloseCode
 from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ._slow import Droppable
 
 __all__ = ["Peer", "PeerFactory"]
+
+_Step: TypeAlias = Coroutine[Any, Any, Outcome | None]
+"""Something to wait for, and what the session is to be told then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,11 @@ class Peer:
         shared: PeerFactory,
         *,
         sink: Sink,
-        authenticate: Callable[[str | None], Awaitable[tuple[str, float | None]]],
+        authenticate: Callable[[str | None], Coroutine[Any, Any, tuple[str, float | None]]],
     ) -> None:
         self._shared = shared
         self._sink = sink
+        self._high_water = shared.high_water
         self._authenticate = authenticate
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -106,7 +110,7 @@ class Peer:
             identify=lambda user_id: shared.registry.identify(self, user_id),
             now=self._loop.time(),
         )
-        self._pump()
+        self._settle()
 
     def deliver(self, packet: Packet, /) -> None:
         """Take frames for the client; close the connection if it does not read fast enough."""
@@ -137,7 +141,7 @@ class Peer:
         if self._finished:
             return
         queue = self._lagging.get(lane.channel)
-        if queue is None and self._sink.backlog <= self._shared.high_water:
+        if queue is None and self._sink.backlog <= self._high_water:
             for packet in joined:
                 self.deliver(packet)
             return
@@ -155,9 +159,30 @@ class Peer:
         self._lagging.pop(channel, None)
 
     def feed(self, text: str) -> None:
-        """Take one frame from the client."""
-        self.session.receive(text, self._loop.time())
-        self._pump()
+        """Take one frame from the client. Ask `room` first."""
+        self.take(iter((text,)), 1)
+
+    def take(self, frames: Iterator[str], limit: int, /) -> bool:
+        """Take frames from the client, at most so many, and none after one that leaves no room. Ask `room` first.
+
+        What nobody must be waited for is done when this returns.
+
+        Returns:
+            Whether there are no more. What comes after the end of the connection is forgotten.
+        """
+        session, now = self.session, self._loop.time()
+        is_last = False
+        for _ in range(limit):
+            text = next(frames, None)
+            is_last = text is None or session.closing is not None
+            if text is None or is_last:
+                break
+            session.receive(text, now)
+            self._go_on()
+            if session.inbox_full:
+                break
+        self._settle()
+        return is_last
 
     async def room(self) -> None:
         """Wait until `feed` may be called: frames wait in the network, not in memory."""
@@ -204,15 +229,22 @@ class Peer:
                     self.deliver(packet)
         self._catcher = None
 
-    def _pump(self) -> None:
-        if self.session.closing is None and self._worker is None:
-            operation = self.session.next_operation()
-            if operation is not None:
-                self._worker = self._loop.create_task(self._work(operation))
+    def _settle(self) -> None:
         if self.session.closing is not None:
             self._finish(discard=False)
-            return
-        self._arm()
+        else:
+            self._arm()
+
+    def _go_on(self) -> None:
+        """Work on what has come in, unless it is being worked on."""
+        if self._worker is None:
+            try:
+                step = self._advance(None)
+            except Exception as error:  # noqa: BLE001 -- a bug here must cost one connection, not the server
+                self._fail(error)
+                return
+            if step is not None:
+                self._worker = self._loop.create_task(self._work(step))
 
     def _finish(self, *, discard: bool) -> None:
         closing = self.session.closing
@@ -229,7 +261,8 @@ class Peer:
         if self._timer is not None:
             self._timer.cancel()
         if self._worker is not None and self._worker is not asyncio.current_task():
-            self._worker.cancel()
+            # After its first step, so that what it is to wait for has begun: a coroutine may not be thrown away.
+            self._loop.call_soon(self._worker.cancel)
         if self._catcher is not None and self._catcher is not asyncio.current_task():
             self._catcher.cancel()
         self._sink.close(closing.code, closing.reason, discard=discard)
@@ -247,45 +280,72 @@ class Peer:
     def _fire(self) -> None:
         self._timer = None
         self.session.tick(self._loop.time())
-        self._pump()
+        self._go_on()
+        self._settle()
 
-    async def _work(self, operation: Operation) -> None:
-        step: Operation | None = operation
+    async def _work(self, first: _Step) -> None:
+        """Wait for what must be waited for, as long as there is something."""
+        step: _Step | None = first
         try:
             while step is not None:
-                outcome = await self._run(step)
-                self._is_answering = True
                 try:
-                    self.session.complete(outcome, self._loop.time())
-                    step = self.session.next_operation()
-                finally:
-                    self._is_answering = False
-                if self._sink.backlog + self._answers_size > self._shared.high_water:
-                    self._send_answers()
-                    await self._sink.drained()
+                    outcome = await step
+                except RealtimeError as error:
+                    outcome = error
+                step = self._advance(outcome)
                 self._room.set()
         except Exception as error:  # noqa: BLE001 -- a bug here must cost one connection, not the server
-            failure = RealtimeError(f"a connection failed: {error!r}", code="internal")
-            failure.__cause__ = error
-            self._shared.context.report(failure)
-            self.session.close(CloseCode.INTERNAL_ERROR, "internal error")
+            self._fail(error)
         finally:
             self._worker = None
-        self._pump()
+        self._settle()
 
-    async def _run(self, operation: Operation) -> Outcome:
-        gate = self._shared.context.gate
+    def _advance(self, outcome: Outcome | None) -> _Step | None:
+        """Tell the session an outcome and go on until something must be waited for, which is returned."""
+        session = self.session
+        self._is_answering = True
+        try:
+            while True:
+                if outcome is not None:
+                    session.complete(outcome, self._loop.time())
+                    if self._sink.backlog + self._answers_size > self._high_water:
+                        return self._relieve()
+                operation = session.next_operation()
+                if operation is None:
+                    return None
+                begun = self._begin(operation)
+                if not isinstance(begun, (Publication, RealtimeError)):
+                    return begun
+                outcome = begun
+        finally:
+            self._is_answering = False
+
+    async def _relieve(self) -> None:
+        self._send_answers()
+        await self._sink.drained()
+
+    def _begin(self, operation: Operation) -> Publication | RealtimeError | _Step:
         try:
             match operation:
+                case AdmitPublish():
+                    gate = self._shared.context.gate
+                    return gate.begin_publish(operation.user_id, operation.channel, operation.data, text=operation.text)
                 case Authenticate(token):
-                    return await self._authenticate(token)
+                    return self._authenticate(token)
                 case AdmitSubscribe(user_id, wire):
-                    channel = gate.parse(wire)
-                    return channel, await gate.admit(user_id, channel, "subscribe")
+                    return self._admit(user_id, wire, "subscribe")
                 case AdmitPresence(user_id, wire):
-                    channel = gate.parse(wire)
-                    return channel, await gate.admit(user_id, channel, "presence")
-                case AdmitPublish(user_id, wire, data):
-                    return await gate.admit_publish(user_id, wire, data)
+                    return self._admit(user_id, wire, "presence")
         except RealtimeError as error:
             return error
+
+    async def _admit(self, user_id: str, wire: str, what: Literal["subscribe", "presence"]) -> Outcome:
+        gate = self._shared.context.gate
+        channel = gate.parse(wire)
+        return channel, await gate.admit(user_id, channel, what)
+
+    def _fail(self, error: Exception) -> None:
+        failure = RealtimeError(f"a connection failed: {error!r}", code="internal")
+        failure.__cause__ = error
+        self._shared.context.report(failure)
+        self.session.close(CloseCode.INTERNAL_ERROR, "internal error")

@@ -206,11 +206,12 @@ class Session:
             self._stall(False)
         frame: ClientFrame | BadFrameError | _TooFast = self._parse(text)
         wait = self._bucket.take(now)
-        if self._bucket.debt > self._settings.limits.burst:
-            self.close(CloseCode.TOO_MANY_FRAMES, "the client did not slow down when it was told to")
-            return
-        if wait and not isinstance(frame, _ALWAYS):
-            frame = _TooFast(frame.id, wait)
+        if wait:
+            if self._bucket.debt > self._settings.limits.burst:
+                self.close(CloseCode.TOO_MANY_FRAMES, "the client did not slow down when it was told to")
+                return
+            if not isinstance(frame, _ALWAYS):
+                frame = _TooFast(frame.id, wait)
         if isinstance(frame, (Ping, Pong)):
             if isinstance(frame, Ping):
                 self._send(pong_frame(frame.id))
@@ -385,7 +386,7 @@ class Session:
         match frame:
             case Publish():
                 self._running = frame
-                return AdmitPublish(user_id, frame.channel, frame.data)
+                return AdmitPublish(user_id, frame.channel, frame.data, frame.text)
             case Hello() if self._state is _State.NEW:
                 if not set(frame.versions) & set(VERSIONS):
                     self.close(CloseCode.UNSUPPORTED_VERSION, f"this server speaks protocol versions {list(VERSIONS)}")
