@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from realtime_preset_ably.emulator._simulated import Socket, World
 from realtime_preset_ably.emulator._wire import Action, Flag
-
-if TYPE_CHECKING:
-    from .conftest import Socket, World
 
 ENTER = 2
 MODES = Flag.PRESENCE | Flag.PUBLISH | Flag.SUBSCRIBE | Flag.PRESENCE_SUBSCRIBE
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
 
 
 def flags(frame: dict[str, Any]) -> Flag:
@@ -155,8 +158,8 @@ def test_presence_that_was_missed_is_replayed_and_synced(world: World) -> None:
     assert [(event["action"], event["clientId"]) for event in sync["presence"]] == [(1, "m")]
 
 
-def test_many_members_come_in_pages_the_last_with_an_empty_cursor(make_world: type[World]) -> None:
-    world = make_world(members=250, sync_page=100)
+def test_many_members_come_in_pages_the_last_with_an_empty_cursor() -> None:
+    world = World(members=250, sync_page=100)
     member = world.connect()
     member.attach()
     events = [{"action": ENTER, "clientId": f"u{n}"} for n in range(201)]
@@ -263,8 +266,8 @@ def test_who_may_only_publish_hears_nothing(world: World) -> None:
     assert socket.data() == []
 
 
-def test_channels_of_a_connection_are_bounded(make_world: type[World]) -> None:
-    socket = make_world(channels_per_connection=2).connect()
+def test_channels_of_a_connection_are_bounded() -> None:
+    socket = World(channels_per_connection=2).connect()
     socket.attach("a")
     socket.attach("b")
 
@@ -274,8 +277,8 @@ def test_channels_of_a_connection_are_bounded(make_world: type[World]) -> None:
     assert flags(socket.attach("c")[0])
 
 
-def test_channels_of_an_app_are_bounded_and_idle_ones_make_room(make_world: type[World]) -> None:
-    world = make_world(channels=2)
+def test_channels_of_an_app_are_bounded_and_idle_ones_make_room() -> None:
+    world = World(channels=2)
     socket = world.connect()
     socket.attach("a")
     socket.publish(0, "1", channel="b")

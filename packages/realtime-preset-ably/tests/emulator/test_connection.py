@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from realtime_preset_ably.emulator._connection import TRANSITIONS, Event, Phase
+from realtime_preset_ably.emulator._simulated import World
 from realtime_preset_ably.emulator._wire import Action
 
-if TYPE_CHECKING:
-    from .conftest import World
+
+@pytest.fixture
+def world() -> World:
+    return World()
 
 
 def test_a_key_connects_as_nobody_in_particular(world: World) -> None:
@@ -255,8 +256,8 @@ def test_who_renews_within_the_margin_stays(world: World) -> None:
     assert socket.of(Action.DISCONNECTED) == []
 
 
-def test_connections_are_bounded_and_lost_ones_make_room(make_world: type[World]) -> None:
-    world = make_world(connections=2)
+def test_connections_are_bounded_and_lost_ones_make_room() -> None:
+    world = World(connections=2)
     first, second = world.connect(), world.connect()
     assert world.connect().heard[0]["error"]["code"] == 40114
 

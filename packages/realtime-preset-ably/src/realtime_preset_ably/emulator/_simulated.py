@@ -1,12 +1,10 @@
-"""A server without sockets, in a time that tests move."""
+"""The realtime half without sockets, in a time that is moved by hand. This package's tests are written with it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 from realtime_preset_ably.emulator._access import App, Key
 from realtime_preset_ably.emulator._authority import Authority
@@ -131,13 +129,3 @@ class World:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.clock.advance(round(seconds * 1000))
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
-@pytest.fixture
-def make_world() -> type[World]:
-    return World
