@@ -107,9 +107,7 @@ class AblyJs:
         client = self._clients[name] = JsClient(self, name, self._news)
         given = {
             **_QUICK,
-            "endpoint": "127.0.0.1",
-            "port": port,
-            "tls": False,
+            **({} if port is None else {"endpoint": "127.0.0.1", "port": port, "tlsPort": port, "tls": tls}),
             "useBinaryProtocol": binary,
             "echoMessages": echo,
             "transportParams": transport or {},

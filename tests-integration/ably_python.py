@@ -40,7 +40,11 @@ def _meant(value: Any) -> Any:
 
 
 def _facts(error: Any) -> Said | None:
-    return error and {"code": error.code, "statusCode": error.status_code, "message": error.message}
+    if error is None:
+        return None
+    if not isinstance(error, _util.AblyException):  # whatever the socket raised
+        return {"code": None, "statusCode": None, "message": repr(error)}
+    return {"code": error.code, "statusCode": error.status_code, "message": error.message}
 
 
 def _message(message: Any) -> Said:
@@ -95,9 +99,8 @@ class PythonClient(SdkClient):
     def _on_connection(self, change: Any) -> None:
         self._say("connection", state=change.current.value, reason=_facts(change.reason))
 
-    def _channel(self, name: str, params: dict[str, str] | None = None, modes: Any = None) -> Any:
+    def _channel(self, name: str, params: dict[str, str] | None = None) -> Any:
         options = _options.ChannelOptions(params=params) if params else None
-        assert modes is None, "not used here"
         channel = self._rt.channels.get(name, options)
         if name not in self._followed:
             self._followed.add(name)
@@ -266,8 +269,7 @@ class AblyPython:
         """Make a client, which connects; see `ably_sdk.Sdk`."""
         options = {
             **_QUICK,
-            "endpoint": f"127.0.0.1:{port}/",
-            "tls": False,
+            **({} if port is None else {"endpoint": f"127.0.0.1:{port}/", "tls": tls}),
             "use_binary_protocol": binary,
             **({} if key is None else {"key": key}),
             **({} if client_id is None else {"client_id": client_id}),

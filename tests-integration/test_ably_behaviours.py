@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -17,6 +16,7 @@ from ably_sdk import SdkError
 from ably_server import KEY, Rest
 from screens import TODOS, Screens, enter, inserted, row, shows
 
+from realtime_preset_ably.emulator._wire import Action, Frame
 from tanstack_db import DbClient
 from tanstack_realtime import AuthenticationError, ChannelDeniedError, create_realtime_client
 from tanstack_realtime.testing import Kit, RecordingListener
@@ -211,7 +211,7 @@ async def test_the_server_prompts_for_a_token(app: AblyApp, kit: Kit, js: AblyJs
     asked = app.ways[kit.user("ann")].asked
     for round_ in range(3):
         before = len(asked)
-        app.emulator.faults.prompt_auth()
+        app.emulator.faults.prompt_for_tokens()
         await kit.until(lambda before=before: len(asked) > before, "ann asks for a token")  # type: ignore[misc]
         await bob.hears("token", times=round_ + 2)
     await app.publish(channel, "still there")
@@ -269,12 +269,14 @@ async def test_a_failure_of_the_application_is_not(app: AblyApp, kit: Kit) -> No
     assert app.ways[kit.user("ann")].plan == []
 
 
-FREEZES: dict[str, dict[str, Any] | None] = {
+FREEZES: dict[str, Frame | None] = {
     "silence": None,
-    "a goodbye without a reason": {"action": 6},
-    "a goodbye for a failure of the server": {"action": 6, "error": {"code": 50003, "statusCode": 503, "message": "x"}},
-    "a goodbye with half a reason": {"action": 6, "error": {"message": "x"}},
-    "an error of the connection": {"action": 9, "error": {"code": 80000, "statusCode": 400, "message": "x"}},
+    "a goodbye without a reason": Frame(Action.DISCONNECTED),
+    "a goodbye for a failure of the server": Frame(
+        Action.DISCONNECTED, error={"code": 50003, "statusCode": 503, "message": "x"}
+    ),
+    "a goodbye with half a reason": Frame(Action.DISCONNECTED, error={"message": "x"}),
+    "an error of the connection": Frame(Action.ERROR, error={"code": 80000, "statusCode": 400, "message": "x"}),
 }
 
 
@@ -286,11 +288,11 @@ async def test_a_frozen_connection_is_replaced(app: AblyApp, kit: Kit, how: str)
     _, listener = await kit.listen(ann, channel)
     seen = [ann.store.state.status]
     stop = ann.store.subscribe(lambda state: seen.append(state.status))
-    message = FREEZES[how]
-    if message is None:
+    frame = FREEZES[how]
+    if frame is None:
         await app.half_open(kit.user("ann"))
     else:
-        app.emulator.faults.send(message)
+        app.emulator.faults.send(frame)
     await kit.until(lambda: len(listener.heard("live")) == 2, "it is live again", within=app.detect_within)
     await app.publish(channel, 1)
     await kit.heard(listener, 1, "a message")

