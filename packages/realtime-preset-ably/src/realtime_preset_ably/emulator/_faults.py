@@ -113,23 +113,14 @@ class Faults:
     # Channels
 
     def detach(self, channel: str, error: AblyError | None = None, *, client_id: str | None = None) -> int:
-        """Send DETACHED for a channel, which clients attach again at once."""
+        """Send DETACHED for a channel, which clients attach again at once. Returns how many were attached."""
         info = error.info() if error else None
-        return self._each(
-            client_id,
-            lambda connection: connection.operations.detach_all(
-                channel, lambda wire: Frame(Action.DETACHED, channel=wire, error=info)
-            ),
-        )
+        return self._end_channel(channel, client_id, lambda wire: Frame(Action.DETACHED, channel=wire, error=info))
 
     def fail_channel(self, channel: str, error: AblyError, *, client_id: str | None = None) -> int:
-        """Send ERROR for a channel, which goes to ``failed``."""
-        return self._each(
-            client_id,
-            lambda connection: connection.operations.detach_all(
-                channel, lambda wire: Frame(Action.ERROR, channel=wire, error=error.info())
-            ),
-        )
+        """Send ERROR for a channel, which goes to ``failed``. Returns how many were attached."""
+        info = error.info()
+        return self._end_channel(channel, client_id, lambda wire: Frame(Action.ERROR, channel=wire, error=info))
 
     # Publishing
 
@@ -192,15 +183,21 @@ class Faults:
         else:
             peer.outbox.send(frame)
 
-    def _each(self, client_id: str | None, harm: Callable[[Connection], object]) -> int:
-        found = [
+    def _linked(self, client_id: str | None) -> list[Connection]:
+        return [
             connection
             for connection in self._realtime.connections()
             if connection.phase is Phase.LINKED and client_id in (None, connection.peer.identity)
         ]
+
+    def _each(self, client_id: str | None, harm: Callable[[Connection], None]) -> int:
+        found = self._linked(client_id)
         for connection in found:
             harm(connection)
         return len(found)
+
+    def _end_channel(self, channel: str, client_id: str | None, frame: Callable[[str], Frame]) -> int:
+        return sum(connection.operations.detach_all(channel, frame) for connection in self._linked(client_id))
 
     def _end_tokens(self, client_id: str | None, error: AblyError) -> int:
         def end(connection: Connection) -> None:

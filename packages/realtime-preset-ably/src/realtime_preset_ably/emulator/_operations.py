@@ -106,12 +106,18 @@ class Operations:
         for wire in list(self.attachments):
             self._detach(wire)
 
-    def detach_all(self, channel: str, frame: Callable[[str], Frame]) -> None:
-        """End the attachments to a channel and say so with a frame, which gets the client's name of the channel."""
-        for wire, attachment in list(self.attachments.items()):
-            if attachment.channel.name == channel:
-                self._detach(wire)
-                self._peer.outbox.send(frame(wire))
+    def detach_all(self, channel: str, frame: Callable[[str], Frame]) -> int:
+        """End the attachments to a channel and return how many there were.
+
+        Args:
+            channel: The channel.
+            frame: Makes what is said to the client, of its own name of the channel.
+        """
+        wires = [wire for wire, attachment in self.attachments.items() if attachment.channel.name == channel]
+        for wire in wires:
+            self._detach(wire)
+            self._peer.outbox.send(frame(wire))
+        return len(wires)
 
     def _attach(self, request: Mapping[str, Any]) -> None:
         wire: str = request["channel"]
