@@ -6,7 +6,7 @@ A member's data is its state. Ably keeps it, tells it to whoever comes, and keep
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from tanstack_realtime import PresenceEntry, PresenceSink, PublishError, RealtimeError
@@ -42,6 +42,7 @@ class Room:
         self._live = False
         self._stopped = False
         self._refusal: SdkError | None = None
+        self._names = _Names()
 
     async def open(self) -> None:
         """Attach, and tell who is there.
@@ -70,7 +71,8 @@ class Room:
             raise self._refused(self._refusal or error) from error
         if not self._stopped:
             self._live = True
-            self.sink.snapshot(_entries(members))
+            self._names = _Names()
+            self.sink.snapshot([entry for member in members if (entry := self._names.entry(member)) is not None])
 
     async def enter(self, state: Mapping[str, Any]) -> None:
         """Be a member with this state.
@@ -145,9 +147,11 @@ class Room:
         if not self._live or self._stopped:
             return  # the first answer holds it
         if member.left:
-            self.sink.changed([], [member.connection_id])
-        elif entries := _entries([member]):
-            self.sink.changed(entries, [])
+            name = self._names.left(member)
+            if name is not None:
+                self.sink.changed([], [name])
+        elif (entry := self._names.entry(member)) is not None:
+            self.sink.changed([entry], [])
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -181,12 +185,32 @@ def not_joined(channel: str) -> PublishError:
     return PublishError(f"not a member of {channel!r}", channel=channel, code="not_joined", reason="join first")
 
 
-def _entries(members: Iterable[Member]) -> list[PresenceEntry]:
-    """Return the members, with the states that are some. Others than this client can say anything."""
-    found: list[PresenceEntry] = []
-    for member in members:
+class _Names:
+    """What the members of a room are called: by their connection.
+
+    To the core a member is a connection. At Ably one connection can enter several clients, as servers do: those after
+    the first have names of their own.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, str], str] = {}
+        self._taken: set[str] = set()
+
+    def entry(self, member: Member) -> PresenceEntry | None:
+        """Return a member that is there, or None if it says nothing that is a state. Anybody can say anything."""
         data = member.data
-        if isinstance(data, dict) and member.connection_id:
-            state = cast("dict[str, Any]", data)
-            found.append(PresenceEntry(member.connection_id, user_of(member.client_id) or None, state))
-    return found
+        if not isinstance(data, dict) or not member.connection_id:
+            return None
+        key = member.connection_id, member.client_id
+        name = self._names.get(key)
+        if name is None:
+            name = member.connection_id if member.connection_id not in self._taken else ":".join(key)
+            self._names[key] = name
+            self._taken.add(name)
+        return PresenceEntry(name, user_of(member.client_id) or None, cast("dict[str, Any]", data))
+
+    def left(self, member: Member) -> str | None:
+        """Return the name of a member that is there no more, or None if it had none."""
+        name = self._names.pop((member.connection_id, member.client_id), None)
+        self._taken.discard(name or "")
+        return name
