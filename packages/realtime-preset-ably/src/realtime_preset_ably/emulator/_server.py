@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from os import PathLike
+from typing import Final
 
 import uvicorn
 
@@ -25,7 +26,11 @@ from ._tokens import MAX_TOKEN
 
 __all__ = ["Emulator", "new_key", "serve"]
 
-_ANY_HOST = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names to connect to, not to bind
+PING_INTERVAL: Final = 15.0
+PING_TIMEOUT: Final = 10.0
+"""Seconds. A peer that does not answer is dropped after 25 of them; the protocol's own heartbeats are not answered."""
+
+_ANY_HOST: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names to connect to, not to bind
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,8 @@ async def serve(
         h11_max_incomplete_event_size=4 * MAX_TOKEN,
         ws="wsproto",
         ws_max_size=realtime.limits.frame_size,
-        ws_ping_interval=None,
+        ws_ping_interval=PING_INTERVAL,
+        ws_ping_timeout=PING_TIMEOUT,
         ws_per_message_deflate=False,
         limit_concurrency=2 * realtime.limits.connections,
         timeout_keep_alive=75,
