@@ -116,18 +116,19 @@ class Room:
     async def stop(self) -> None:
         """Hear nothing more, at once; then detach, which leaves too."""
         self.lost()
+        self.joined = False
         await self._sdk.detach()
 
     def lost(self) -> None:
         """The connection is gone."""
         self._stopped = True
-        self.joined = False
         self._sdk.silence()
 
     def revoke(self, code: str, reason: str) -> None:
         """It is not granted any more. Ably ends it as soon as it has the token that says so."""
         if not self._stopped:
             self.lost()
+            self.joined = False
             self._ended(self)
             self.sink.revoked(code, reason)
 
