@@ -98,13 +98,14 @@ class Socket:
 class World:
     """A server and its time."""
 
-    def __init__(self, **limits: int) -> None:
-        self.clock = Hand()
+    def __init__(self, clock: Clock | None = None, **limits: int) -> None:
+        hand = Hand()
+        self.clock = clock or hand
         self.authority = Authority(self.clock.now)
         key = Key("app", "key", "secret", Capability.parse({"*": ["*"]}), revocable=True)
         self.authority.add(App("app", {"key": key}))
         self.authority.add(App("other", {"key": Key("other", "key", "secret", key.capability)}))
-        self.realtime = self.clock.realtime = Realtime(self.authority, self.clock, Limits(**limits))
+        self.realtime = hand.realtime = Realtime(self.authority, self.clock, Limits(**limits))
 
     def token(self, capability: object = None, client_id: str | None = None, ttl: int = 3_600_000) -> str:
         """Return a token of the key."""

@@ -57,5 +57,10 @@ class Timers(Generic[K]):
         del self._deadlines[key]
         return key
 
+    @property
+    def size(self) -> int:
+        """How many entries are held, those that no longer count included."""
+        return len(self._heap)
+
     def __len__(self) -> int:
         return len(self._deadlines)
