@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from realtime_preset_ably.emulator._access import App, Key
-from realtime_preset_ably.emulator._authority import Authority
-from realtime_preset_ably.emulator._capability import Capability
-from realtime_preset_ably.emulator._connection import Connection
-from realtime_preset_ably.emulator._limits import Limits
-from realtime_preset_ably.emulator._outbox import Outbox
-from realtime_preset_ably.emulator._realtime import Realtime
-from realtime_preset_ably.emulator._wire import Action
+from ._access import App, Key
+from ._authority import Authority
+from ._capability import Capability
+from ._clock import Clock
+from ._connection import Connection
+from ._limits import Limits
+from ._outbox import Outbox
+from ._realtime import Realtime
+from ._wire import Action
 
-KEY = "app.key:secret"
+__all__ = ["KEY", "Socket", "World"]
+
+KEY: Final = "app.key:secret"
 
 
 class Hand:
