@@ -30,38 +30,50 @@ __all__ = ["AblyApp", "Way"]
 
 
 class Way:
-    """HTTP of one user, who reaches the application and Ably through proxies of its own, and does not wait for long.
+    """HTTP of one user, whose connection to Ably runs through a proxy.
 
     Args:
-        ably: port where the application says that it is.
+        ably: port where the application says that Ably is.
         proxy: port through which the user reaches it.
         answer_within: seconds that a request may take.
 
     Attributes:
         asked: the channels of each token that it has asked the application for.
         plan: statuses with which the application answers the next of these requests instead.
+        is_silent: whether the connection that is kept open has died: the next request finds out and ends it.
     """
 
     def __init__(self, ably: int, proxy: int, answer_within: float) -> None:
         self._client = httpx.AsyncClient(timeout=answer_within)
-        self._addresses = f"127.0.0.1:{ably}".encode(), f"127.0.0.1:{proxy}".encode()
+        self._answer_within = answer_within
+        self._known, self._proxied = f"127.0.0.1:{ably}", f"127.0.0.1:{proxy}"
         self.asked: list[list[str]] = []
         self.plan: list[int] = []
+        self.is_silent = False
 
     async def __call__(
         self, method: str, url: str, /, *, headers: Mapping[str, str], body: bytes | None
     ) -> HttpResponse:
+        if self.is_silent:
+            await asyncio.sleep(self._answer_within)
+            self.is_silent = False
+            raise ConnectionLostError(f"{method} {url}: no answer", reason="no answer")
         asks = url.endswith("/ably/token")
         if asks:
             self.asked.append(json.loads(body or b"{}")["channels"])
             if self.plan:
                 return HttpResponse(self.plan.pop(0), b"{}")
         try:
-            response = await self._client.request(method, url, headers=dict(headers), content=body)
+            response = await self._client.request(
+                method, url.replace(self._proxied, self._known), headers=dict(headers), content=body
+            )
         except httpx.TransportError as error:
             raise ConnectionLostError(f"{method} {url} failed: {error!r}", reason=repr(error)) from error
-        content = response.content.replace(*self._addresses) if asks else response.content
-        return HttpResponse(response.status_code, content)
+        content = response.content
+        return HttpResponse(
+            response.status_code,
+            content.replace(self._known.encode(), self._proxied.encode()) if asks else content,
+        )
 
     async def aclose(self) -> None:
         """Close kept connections."""
@@ -95,7 +107,6 @@ class AblyApp:
         self.capabilities = self.preset.capabilities
         self.http = DefaultHttp()
         self.proxies: dict[str, TcpProxy] = {}
-        self.app_proxies: dict[str, TcpProxy] = {}
         self.ways: dict[str, Way] = {}
         self.stack = contextlib.AsyncExitStack()
         self.life = contextlib.AsyncExitStack()
@@ -128,7 +139,6 @@ class AblyApp:
                 await self.stack.enter_async_context(self.relay)
             for name in ("ann", "bob", "nobody"):
                 self.proxies[name] = await self.stack.enter_async_context(TcpProxy(self.ably_port))
-                self.app_proxies[name] = await self.stack.enter_async_context(TcpProxy(self.port))
         except BaseException:
             await self.__aexit__()
             raise
@@ -159,9 +169,8 @@ class AblyApp:
         name = _first_name(user_id)
         way = self.ways[user_id or "nobody"] = Way(self.known_port, self.proxies[name].port, self.answer_within)
         self.stack.push_async_callback(way.aclose)
-        url = f"http://127.0.0.1:{self.app_proxies[name].port}/_realtime"
-        transport = self.preset.create_transport(ClientContext(url=url, environ={}, http=way))
-        return Access(transport=transport, url=url, token=user_id, http=way)
+        transport = self.preset.create_transport(ClientContext(url=self.url, environ={}, http=way))
+        return Access(transport=transport, url=self.url, token=user_id, http=way)
 
     async def front(self, js: AblyJs, user_id: str, *channels: str, proxied: bool = False, **options: Any) -> JsClient:
         """Connect ably-js as a front end of its own does, with a token for these channels.
@@ -191,14 +200,11 @@ class AblyApp:
         await self.realtime.revoke(user_id, channel)
 
     async def cut(self, user_id: str, /) -> None:
-        name = _first_name(user_id)
-        self.proxies[name].cut()
-        self.app_proxies[name].cut()
+        self.proxies[_first_name(user_id)].cut()
 
     async def half_open(self, user_id: str, /) -> None:
-        name = _first_name(user_id)
-        self.proxies[name].half_open()
-        self.app_proxies[name].half_open()
+        self.proxies[_first_name(user_id)].half_open()
+        self.ways[user_id].is_silent = True
 
     async def vanish(self, user_id: str) -> None:
         """Break the user's connections to Ably, and let none be made again."""
