@@ -7,7 +7,7 @@ import itertools
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,8 +16,9 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from tanstack_realtime import AuthenticationError, Channel, ConfigurationError, PublishError
 from tanstack_realtime.server import Publication, ServerContext, connection_with_token
 
-from ._frames import SEPARATOR, CloseCode
+from ._frames import CloseCode
 from ._hub import Hub, HubStatistics
+from ._inflow import DirectInflow, read_messages
 from ._local import LocalTransport
 from ._peer import Peer, PeerFactory
 from ._presence import FLUSH, Rooms
@@ -25,7 +26,7 @@ from ._registry import Registry
 from ._settings import HistoryLimits, SessionSettings
 from ._sink import AsgiSink, ServedSink
 from ._slow import SlowReader, SlowReaders
-from ._transport_sink import TransportSink, transport_access
+from ._transport_sink import Reading, TransportSink, direct_reading, transport_access
 from ._workers import Claim, served_address, worker_count
 
 if TYPE_CHECKING:
@@ -46,9 +47,6 @@ _CLOSE_GRACE: Final = 5.0
 
 _PUBLISHED_IN_A_ROW: Final = 65_536
 """So many characters the server itself publishes before the readers have their turn."""
-
-_FRAMES_IN_A_ROW: Final = 64
-"""So many frames of one message are handled before other connections have their turn."""
 
 
 class NodeServer:
@@ -278,7 +276,7 @@ class _Endpoint:
             peer.close(CloseCode.BAD_ORIGIN, error.reason)
         code: int = CloseCode.LOST
         try:
-            code = await _move_frames(peer, sink, receive)
+            code = await _move_frames(peer, sink, receive, direct_reading(scope))
         finally:
             server.detach(peer)
             await peer.end(code)
@@ -292,10 +290,13 @@ def _sink(scope: Scope, send: Send, shared: PeerFactory) -> ServedSink:
     return TransportSink(transport, writable, send, high_water=shared.high_water, max_backlog=shared.max_backlog)
 
 
-async def _move_frames(peer: Peer, sink: ServedSink, receive: Receive) -> int:
+async def _move_frames(peer: Peer, sink: ServedSink, receive: Receive, reading: Reading | None) -> int:
     """Read and write until one side ends the connection, and return the close code."""
     loop = asyncio.get_running_loop()
-    reader, writer = loop.create_task(_read(peer, receive)), loop.create_task(sink.run())
+    inflow = None if reading is None else DirectInflow(peer, reading)
+    if inflow is not None:
+        inflow.start()
+    reader, writer = loop.create_task(read_messages(peer, receive)), loop.create_task(sink.run())
     first_end: list[asyncio.Future[Any]] = [reader, writer, sink.closing]
     try:
         await asyncio.wait(first_end, return_when=asyncio.FIRST_COMPLETED)
@@ -306,36 +307,9 @@ async def _move_frames(peer: Peer, sink: ServedSink, receive: Receive) -> int:
         reader.cancel()
         writer.cancel()
         await asyncio.wait(first_end[:2])
+        if inflow is not None:
+            await inflow.end()
     closing = peer.session.closing
     if closing is not None:
         return closing.code
     return CloseCode.LOST if reader.cancelled() else reader.result()
-
-
-async def _read(peer: Peer, receive: Receive) -> int:
-    """Feed the peer until the client is gone, and return the close code."""
-    while True:
-        await peer.room()
-        event = await receive()
-        if event["type"] == "websocket.disconnect":
-            return int(event.get("code") or CloseCode.LOST)
-        text = event.get("text")
-        if text is None:
-            # Bytes are not part of the protocol; as a frame they are answered like anything that is not JSON.
-            text = (event.get("bytes") or b"").decode(errors="replace")
-        for number, frame in enumerate(_frames(text), start=1):
-            await peer.room()
-            if number % _FRAMES_IN_A_ROW == 0:
-                await asyncio.sleep(0)
-            if peer.session.closing is not None:
-                break
-            peer.feed(frame)
-
-
-def _frames(text: str) -> Iterator[str]:
-    """Take a message apart frame by frame: a long one of nothing but separators costs only as much as is read of it."""
-    start = 0
-    while (end := text.find(SEPARATOR, start)) >= 0:
-        yield text[start:end]
-        start = end + len(SEPARATOR)
-    yield text[start:]

@@ -4,6 +4,7 @@ A server that can hands the connection over in the ASGI scope: ``scope["extensio
 is ``{"transport": asyncio.Transport, "writable": asyncio.Event}``, where the event is clear while the protocol is asked
 to pause writing. `realtime_preset_node.uvicorn.FastProtocol` does so. Then a message costs one `transport.write` per
 reader, with bytes that are made once: no task, no queue, no coroutine. Accepting and closing stay with ASGI `send`.
+With a `Reading` as ``"reading"`` as well, messages come in without ASGI `receive`, which only tells the end.
 
 The transport's own buffer is the backlog: while it is empty, a write goes to the network at once.
 """
@@ -11,7 +12,8 @@ The transport's own buffer is the backlog: while it is empty, a write goes to th
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ._sink import close_message
 
@@ -20,10 +22,32 @@ if TYPE_CHECKING:
 
     from ._packet import Packet
 
-__all__ = ["EXTENSION", "TransportSink", "transport_access"]
+__all__ = ["EXTENSION", "Reading", "TransportSink", "direct_reading", "transport_access"]
 
 EXTENSION: Final = "realtime_preset_node.transport"
 """Where the access lies among the scope's extensions."""
+
+
+class Reading(Protocol):
+    """A connection that hands messages over in the moment in which they arrive."""
+
+    def start_reading(self, receive: Callable[[Sequence[str]], None], /) -> bool:
+        """Hand every message to `receive` from now on, or return False: then they all come from ASGI `receive`."""
+        ...
+
+    def pause_reading(self) -> None:
+        """Read no more for now. What has been read may still come."""
+        ...
+
+    def resume_reading(self) -> None:
+        """Read again."""
+        ...
+
+
+def direct_reading(scope: Scope) -> Reading | None:
+    """Return what hands the connection's messages over, or None where the server has no such thing."""
+    extensions = cast("dict[str, Any]", scope.get("extensions") or {})
+    return cast("Reading | None", extensions.get(EXTENSION, {}).get("reading"))
 
 
 def transport_access(scope: Scope) -> tuple[asyncio.Transport, asyncio.Event] | None:
