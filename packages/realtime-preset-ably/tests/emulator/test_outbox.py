@@ -88,8 +88,8 @@ def test_deadlines_come_in_order_each_once_at_its_last_setting(steps: list[tuple
             expected[key] = at
     assert timers.next == min(expected.values(), default=None)
     came: list[str] = []
-    while (key := timers.pop(now)) is not None:
-        came.append(key)
+    while (due := timers.pop(now)) is not None:
+        came.append(due)
 
     assert sorted(came) == sorted(key for key, at in expected.items() if at <= now)
     assert [expected[key] for key in came] == sorted(expected[key] for key in came)
