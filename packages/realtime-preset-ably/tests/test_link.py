@@ -165,6 +165,7 @@ class FakeConnection:
         self.channels: dict[str, FakeChannel] = {}
         self.frozen: SdkError | None = None
         self.mute = False
+        self.takes = 0.01
 
     def connect(self) -> None:
         self.connection_id = "c1"
@@ -172,9 +173,12 @@ class FakeConnection:
         asyncio.get_running_loop().call_soon(self.changed, "connected", NOTHING)
 
     async def authorize(self) -> None:
-        self.tokens.append(await self.renew())
+        token = await self.renew()
         if self.mute:
             await asyncio.get_running_loop().create_future()
+        await asyncio.sleep(self.takes)
+        self.tokens.append(token)
+        self.changed("update", NOTHING)
 
     async def ping(self) -> None:
         if self.frozen is not None:
@@ -356,6 +360,18 @@ async def test_an_application_that_does_not_know_us_ends_it(at: Setting) -> None
     assert at.sink.ends == [CloseReason(4401, "signed out", retry=False)]
 
 
+async def test_tokens_are_taken_in_the_order_in_which_they_were_asked_for(at: Setting) -> None:
+    """Ably prompts for a token while a channel is added: the one without the channel does not come last."""
+    at.sdk.takes = 1.0
+    prompted = asyncio.ensure_future(at.sdk.authorize())
+    await asyncio.sleep(0.01)
+    at.sdk.takes = 0.0
+    await at.link.subscribe("a", since=None)
+    await prompted
+    assert at.application.asked == [(), (), ("a",)]
+    assert [token["token"] for token in at.sdk.tokens] == ["t0", "t2", "t3"]
+
+
 async def test_ably_has_to_take_a_token(at: Setting) -> None:
     at.sdk.mute = True
     with pytest.raises(ConnectionLostError, match="did not take"):
@@ -456,6 +472,12 @@ async def test_publishes_are_made_one_after_the_other(at: Setting) -> None:  # A
     assert [data for _, data, _ in at.application.published] == list(range(5))
     assert asyncio.get_running_loop().time() - began >= 0.1
     assert at.application.published[0] == ("a", 0, "c1")
+
+
+async def test_a_publish_does_not_wait_for_another_channel(at: Setting) -> None:
+    began = asyncio.get_running_loop().time()
+    await asyncio.gather(*(at.link.publish(f"c{number}", number) for number in range(5)))
+    assert asyncio.get_running_loop().time() - began < 0.05
 
 
 async def test_an_attach_waits_for_a_detach(at: Setting) -> None:

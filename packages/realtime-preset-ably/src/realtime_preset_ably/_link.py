@@ -80,7 +80,8 @@ class AblyLink:
         self._subscriptions: dict[str, ChannelSubscription] = {}
         self._rooms: dict[str, Room] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-        self._publishing = asyncio.Lock()
+        self._renewing = asyncio.Lock()
+        self._taken: asyncio.Future[None] | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._failures = 0
         self._silent = False
@@ -115,9 +116,8 @@ class AblyLink:
             await self._stop(channel, subscription)
 
     async def publish(self, channel: str, data: JSON, /) -> None:
-        """Publish through the application's server, and wait until Ably has accepted it; one after the other."""
-        async with self._publishing:
-            await self._life.run(self._publish(channel, data))
+        """Publish through the application's server, and wait until Ably has accepted it."""
+        await self._life.run(self._publish(channel, data))
 
     # -- presence ------------------------------------------------------------------------------------------------------
 
@@ -249,7 +249,8 @@ class AblyLink:
             self._wanted.drop(room.channel, "presence")
 
     async def _publish(self, channel: str, data: JSON) -> None:
-        await self._application.publish(channel, data, self.connection_id)
+        async with self._lock(f"publish {channel}"):  # requests overtake each other
+            await self._application.publish(channel, data, self.connection_id)
 
     async def _answered(self, what: str, work: Awaitable[T]) -> T:
         """Await what the SDK would wait for without end."""
@@ -310,9 +311,14 @@ class AblyLink:
         return token
 
     async def _another_token(self) -> Mapping[str, Any]:
-        names = self._wanted.channels
-        grant = await self._application.grant(names)
-        token = await self._exchange(grant)
+        # One after the other, each until Ably has taken it: a token that names fewer channels must not come last.
+        async with self._renewing:
+            if self._taken is not None:
+                await asyncio.wait({self._taken}, timeout=self._timing.request)
+            names = self._wanted.channels
+            grant = await self._application.grant(names)
+            token = await self._exchange(grant)
+            self._taken = asyncio.get_running_loop().create_future()
         self._renew_in(_before(grant.expires_in))
         for channel, operation in self._wanted.renewed(grant, names):
             denial = self._wanted.denial(channel, operation)
@@ -349,6 +355,9 @@ class AblyLink:
             self.connection_id = self._sdk.connection_id
             if not self._opened.done():
                 self._opened.set_result(None)
+        elif state == "update" and self._taken is not None:
+            taken, self._taken = self._taken, None
+            taken.set_result(None)
         elif state in _LOST:
             self._lost(close_reason(why.code, why.message))
 

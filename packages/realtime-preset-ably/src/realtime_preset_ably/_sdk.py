@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -23,6 +24,10 @@ from tanstack_realtime import RealtimeError
 from ._timing import AblyTiming
 
 __all__ = ["ChannelChange", "Member", "Received", "SdkChannel", "SdkConnection", "SdkError"]
+
+_logger = logging.getLogger("ably")
+if _logger.level == logging.NOTSET:
+    _logger.setLevel(logging.WARNING)  # at INFO it logs its addresses, with the token in them
 
 _AblyRealtime: Final[Any] = ably.AblyRealtime
 _AblyException: Final[type[Exception]] = exceptions.AblyException
@@ -130,7 +135,7 @@ class SdkConnection:
         tls: whether to use it.
         token: the details of a token, as Ably gave them.
         renew: gives another one.
-        changed: told the connection's states, in Ably's words, and why.
+        changed: told the connection's states, in Ably's words, and why. ``"update"`` is none: Ably has taken a token.
         timing: delays.
     """
 
@@ -164,6 +169,7 @@ class SdkConnection:
         self._manager: Any = self._client.connection.connection_manager
         self._manager.on("transport.pending", self._on_transport)
         self._manager.on("connectionstate", self._on_state)
+        self._manager.on("update", self._on_update)
 
     @property
     def connection_id(self) -> str:
@@ -242,6 +248,9 @@ class SdkConnection:
         if reason.code == _NO_TOKEN:
             reason = SdkError.of(getattr(self._manager, _ERROR))
         self._changed(state, reason)
+
+    def _on_update(self, change: Any) -> None:
+        self._changed("update", SdkError.of(change.reason))
 
 
 def _abort(transport: Any) -> None:
