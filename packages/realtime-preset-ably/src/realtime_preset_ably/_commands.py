@@ -44,10 +44,6 @@ def serve(host: str, port: int, key: str | None, tls_cert: Path | None, tls_key:
     """
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    try:
-        import realtime_preset_ably.emulator  # noqa: F401 -- asks whether the extra is there
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"{error.name} is missing: pip install 'realtime-preset-ably[emulator]'") from error
     tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     try:
         asyncio.run(_serve(host, port, key, tls))  # noqa: TID251 -- a command, not a library
@@ -56,17 +52,20 @@ def serve(host: str, port: int, key: str | None, tls_cert: Path | None, tls_key:
 
 
 async def _serve(host: str, port: int, key: str | None, tls: tuple[Path, Path] | None) -> None:
-    from .emulator import AblyError, serve
+    try:
+        from . import emulator as package
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error.name} is missing: pip install 'realtime-preset-ably[emulator]'") from error
 
     try:
-        async with serve(host=host, port=port, key=key, tls=tls) as emulator:
+        async with package.serve(host=host, port=port, key=key, tls=tls) as emulator:
             click.echo(f"ABLY_API_KEY={emulator.key}")
             click.echo(f"ABLY_ENDPOINT={emulator.url}")
             click.echo("serving Ably's protocol; stop with Ctrl-C", err=True)
             if host not in _LOOPBACK:
                 click.echo(f"listening on {host}: whoever reaches it can make apps in it", err=True)
             await asyncio.Event().wait()
-    except AblyError as error:
+    except package.AblyError as error:
         raise click.UsageError(f"--key: {error.message}") from error
     except OSError as error:
         raise click.ClickException(f"cannot serve on {host} port {port}: {error.strerror or error}") from error

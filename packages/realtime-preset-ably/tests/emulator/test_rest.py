@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import msgpack  # type: ignore[import-untyped]
 import pytest
 
+from realtime_preset_ably.emulator import _msgpack as msgpack
 from realtime_preset_ably.emulator._access import App, Key, Namespace
 from realtime_preset_ably.emulator._asgi import Application
 from realtime_preset_ably.emulator._authority import Authority
@@ -60,9 +60,9 @@ class World:
             sent["authorization"] = f"Basic {base64.b64encode(key.encode()).decode()}"
         return await self.http.request(method, path, json=body, headers=sent)
 
-    async def publish(self, channel: str, body: object, **headers: str) -> httpx.Response:
+    async def publish(self, channel: str, body: object, *, key: str | None = KEY, **headers: str) -> httpx.Response:
         """Publish on a channel."""
-        return await self.call("POST", f"/channels/{quote(channel, safe='')}/messages", body, **headers)
+        return await self.call("POST", f"/channels/{quote(channel, safe='')}/messages", body, key=key, **headers)
 
     async def data(self, channel: str, query: str = "") -> list[Any]:
         """Return the payloads in a channel's history, newest first."""
@@ -156,10 +156,9 @@ async def test_what_is_not_published(world: World, body: object, code: int) -> N
 
 async def test_the_author_is_who_the_credentials_say(world: World) -> None:
     token = (await world.call("POST", "/keys/app1.key1/requestToken", {"clientId": "ann"})).json()["token"]
-    as_ann = {"key": None, "authorization": bearer(token)}
 
-    await world.publish("a", {"data": "1"}, **as_ann)
-    refused = await world.publish("a", {"data": "2", "clientId": "bob"}, **as_ann)
+    await world.publish("a", {"data": "1"}, key=None, authorization=bearer(token))
+    refused = await world.publish("a", {"data": "2", "clientId": "bob"}, key=None, authorization=bearer(token))
     await world.publish("a", {"data": "3", "clientId": "bob"})
     await world.publish("a", {"data": "4"}, x_ably_clientid=base64.b64encode(b"cid").decode())
 
@@ -215,10 +214,12 @@ async def test_history_has_pages_and_links(world: World) -> None:
         while url:
             response = await world.call("GET", url)
             pages.append([message["data"] for message in response.json()])
-            links = dict(reversed(link.split("; rel=")) for link in response.headers.get_list("link"))
+            links: dict[str, str] = {}
+            for link in response.headers.get_list("link"):
+                target, _, rel = link.partition("; rel=")
+                links[rel] = target.strip("<>")
             assert '"first"' in links
-            following = links.get('"next"')
-            url = str(httpx.URL(url).join(following.strip("<>"))) if following else ""
+            url = str(httpx.URL(url).join(links['"next"'])) if '"next"' in links else ""
         return pages
 
     assert await read("limit=2") == [["4", "3"], ["2", "1"], ["0"]]
@@ -255,7 +256,7 @@ async def test_history_reaches_back_two_minutes_and_further_where_it_persists(wo
 
 
 async def test_bytes_reach_readers_of_both_formats(world: World) -> None:
-    packed: bytes = msgpack.packb({"data": b"\x00\xff", "encoding": "x"})
+    packed = msgpack.packb({"data": b"\x00\xff", "encoding": "x"})
     headers = {"content-type": "application/x-msgpack", "accept": "application/x-msgpack"}
     response = await world.http.post(f"/channels/a/messages?key={KEY}", content=packed, headers=headers)
     binary = await world.http.get(f"/channels/a/messages?key={KEY}", headers=headers)
@@ -311,10 +312,9 @@ async def test_bad_batches(world: World, body: object) -> None:
 
 
 async def test_presence_of_one_channel_and_of_several(world: World) -> None:
-    fixtures = [{"clientId": "ann", "data": "1"}, {"clientId": "bob", "data": {"x": 1}}]
-    made = await world.call(
-        "POST", "/apps", {"keys": [{}], "channels": [{"name": "a", "presence": fixtures}]}, key=None
-    )
+    fixtures: list[Any] = [{"clientId": "ann", "data": "1"}, {"clientId": "bob", "data": {"x": 1}}]
+    spec: dict[str, Any] = {"keys": [{}], "channels": [{"name": "a", "presence": fixtures}]}
+    made = await world.call("POST", "/apps", spec, key=None)
     key = made.json()["keys"][0]["keyStr"]
 
     members = (await world.call("GET", "/channels/a/presence", key=key)).json()
@@ -393,19 +393,19 @@ async def test_web_pages_make_no_apps_but_may_use_them(world: World) -> None:
     assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (204, "*")
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        [],
-        {"keys": {}},
-        {"keys": [1]},
-        {"keys": [{"capability": "{"}]},
-        {"keys": [{}] * 101},
-        {"namespaces": [{}]},
-        {"channels": [{"name": ":bad", "presence": [{"clientId": "a"}]}]},
-        {"channels": [{"name": "a", "presence": [{"data": "nobody"}]}]},
-    ],
-)
+BAD_SPECS: list[Any] = [
+    [],
+    {"keys": {}},
+    {"keys": [1]},
+    {"keys": [{"capability": "{"}]},
+    {"keys": [{}] * 101},
+    {"namespaces": [{}]},
+    {"channels": [{"name": ":bad", "presence": [{"clientId": "a"}]}]},
+    {"channels": [{"name": "a", "presence": [{"data": "nobody"}]}]},
+]
+
+
+@pytest.mark.parametrize("spec", BAD_SPECS)
 async def test_bad_descriptions_of_apps(world: World, spec: object) -> None:
     before = dict(world.authority.apps)
     assert (await world.call("POST", "/apps", spec, key=None)).status_code == 400

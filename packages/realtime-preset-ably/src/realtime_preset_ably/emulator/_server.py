@@ -183,8 +183,7 @@ class _Server(uvicorn.Server):
         for server in getattr(self, "servers", ()):
             server.close()
         for connection in list(self.server_state.connections):
-            if connection.transport is not None:
-                connection.transport.abort()
+            connection.transport.abort()
 
 
 def _netloc(host: str, port: int) -> str:
