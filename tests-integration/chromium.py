@@ -65,8 +65,8 @@ class ServerProcess:
         self._process: asyncio.subprocess.Process | None = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self._port: int = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
+            self.port: int = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
@@ -81,7 +81,7 @@ class ServerProcess:
         """
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "uvicorn", self._app, "--port", str(self._port), "--log-level", "warning"),
+                *(sys.executable, "-m", "uvicorn", self._app, "--port", str(self.port), "--log-level", "warning"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -91,7 +91,7 @@ class ServerProcess:
         async with asyncio.timeout(DEADLINE):
             while True:
                 try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 except OSError:
                     if self._process.returncode is not None:
                         raise RuntimeError(f"the server did not start:\n{self.log}") from None

@@ -26,7 +26,8 @@ from .realtime_auth import authorize
 
 __all__ = ["app"]
 
-# Nobody connects from outside: the pages render here, and each window's client is in this process.
+# Nobody connects from outside: the pages render here, and each window's client is in this process. It is mounted all
+# the same, for providers that ask the application who may do what.
 realtime = Realtime(authorize=authorize, get_user=lambda connection: None, channels=[turns])
 
 
@@ -59,6 +60,7 @@ async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
 
 app = Starlette(
     routes=[
+        Mount("/_realtime", realtime),
         Mount("/static", StaticFiles(directory=Path(__file__).parent.parent / "static")),
         Mount("/", SignedIn(ReactPy(make_page(connect), html_head=HEAD))),
     ],

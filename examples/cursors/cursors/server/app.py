@@ -24,7 +24,8 @@ from .realtime_auth import authorize, validate
 
 __all__ = ["app"]
 
-# Nobody connects from outside: the pages render here, and each window's client is in this process.
+# Nobody connects from outside: the pages render here, and each window's client is in this process. It is mounted all
+# the same, for providers that ask the application who may do what.
 realtime = Realtime(
     authorize=authorize,
     validate=validate,
@@ -61,6 +62,7 @@ async def lifespan(_app: Starlette) -> AsyncGenerator[None]:
 
 app = Starlette(
     routes=[
+        Mount("/_realtime", realtime),
         Mount("/static", StaticFiles(directory=Path(__file__).parent.parent / "static")),
         Mount("/", SignedIn(ReactPy(make_page(connect), html_head=HEAD))),
     ],
