@@ -270,3 +270,12 @@ async def test_workers_share_nothing(application: Any) -> None:
 
     first, second = application.ably.bodies
     assert first == second
+
+
+async def test_what_is_larger_than_ably_takes_is_not_sent(application: Any) -> None:  # A2
+    await application.realtime.publish(CHANNEL, "x" * (64_000 - 2))
+    with pytest.raises(PublishError) as caught:
+        await application.realtime.publish(CHANNEL, "x" * (64_000 - 1))
+
+    assert (caught.value.code, caught.value.retryable) == ("too_large", False)
+    assert len(application.ably.requests) == 1

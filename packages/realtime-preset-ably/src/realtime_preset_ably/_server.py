@@ -110,6 +110,15 @@ class AblyServer:
         Raises:
             PublishError: it was not taken.
         """
+        size, most = len(publication.text.encode()), self._capabilities.max_message_bytes
+        if size > most:
+            raise PublishError(
+                f"the payload for {publication.channel.raw!r} has {size} bytes, and Ably takes {most}; send less, or a "
+                "hint, and let readers fetch the rest",
+                channel=publication.channel.raw,
+                code="too_large",
+                reason=f"{size} bytes are more than {most}",
+            )
         await self._api.publish(publication)
 
     async def revoke(self, user_id: str, channel: Channel | None, /) -> None:
