@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -41,6 +42,20 @@ async def test_the_reference_preset(  # X1, X2, X3, X4, X5, X6, X7, X8, X9
     conformance_check: Callable[[SimulatedProvider], Awaitable[None]], provider: SimulatedProvider
 ) -> None:
     await conformance_check(provider)
+
+
+def test_every_capability_is_proved_by_a_check() -> None:
+    fields = {field.name for field in dataclasses.fields(Capabilities)}
+    proved = {claim for check in CHECKS for claim in check.proves}
+
+    assert fields - proved == {"native_presence", "retry_schedule"}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+def test_a_check_proves_what_it_looks_at(check: Check) -> None:
+    fields = {"recovery", "history", "ordering", "echo", "max_message_bytes", "revocation_delay"}
+
+    assert fields & set(check.body.__code__.co_names) <= set(check.proves)
 
 
 async def test_an_unclaimed_capability_is_reported() -> None:  # X5

@@ -95,7 +95,7 @@ async def a_failing_authorize_is_a_temporary_error(kit: Kit) -> None:
     must(listener.data == [2], f"heard {listener.data}")
 
 
-@check("S20", "A5")
+@check("S20", "A5", proves=("revocation_delay",))
 async def a_revoked_channel_ends(kit: Kit) -> None:
     """A revoked channel is told as denied within the declared delay, and delivers nothing more."""
     delay = kit.capabilities.revocation_delay
@@ -115,7 +115,7 @@ async def a_revoked_channel_ends(kit: Kit) -> None:
     must(listener.data == [], f"a revoked channel delivered {listener.data}")
 
 
-@check("A5")
+@check("A5", proves=("revocation_delay",))
 async def an_expired_grant_ends(kit: Kit) -> None:
     """A grant that has expired is asked for again: one that still holds goes on, one that does not ends."""
     delay = kit.capabilities.revocation_delay

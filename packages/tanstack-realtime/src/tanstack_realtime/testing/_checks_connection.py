@@ -91,7 +91,7 @@ async def every_channel_comes_back_after_a_reconnect(kit: Kit) -> None:
         must((len(lives), len(offlines)) == (4, 3), f"heard {listener.events}")
 
 
-@check("X5", needs=["cut"])
+@check("X5", needs=["cut"], proves=("recovery",))
 async def a_gap_is_replayed_or_reported(kit: Kit) -> None:
     """What was missed while away is replayed in order, once, where recovery is claimed; else the gap is reported."""
     channel = kit.channel()
@@ -121,7 +121,7 @@ async def a_gap_is_replayed_or_reported(kit: Kit) -> None:
         must(listener.data == ["before", "after"], f"heard {listener.data}")
 
 
-@check("X5", needs=["cut"])
+@check("X5", needs=["cut"], proves=("recovery", "history"))
 async def a_gap_beyond_the_history_is_reported(kit: Kit) -> None:
     """Where the history does not reach back, the gap is reported and nothing is replayed in part."""
     kit.claims(kit.capabilities.recovery, "recovery is not claimed")
@@ -145,7 +145,7 @@ async def a_gap_beyond_the_history_is_reported(kit: Kit) -> None:
         must(listener.data == ["before"], f"a gap was reported, and {len(listener.data) - 1} messages replayed")
 
 
-@check("X5", needs=["cut"])
+@check("X5", needs=["cut"], proves=("recovery",))
 async def the_position_is_honest(kit: Kit) -> None:
     """What the link says about recovery is what it replays: exactly what came after the position."""
     kit.claims(kit.capabilities.recovery, "recovery is not claimed")
@@ -170,7 +170,7 @@ async def the_position_is_honest(kit: Kit) -> None:
     must(again.position.offset == offsets[-1], f"the position is {again.position}, the last message {offsets[-1]}")
 
 
-@check("X5", "G1", needs=["restart"])
+@check("X5", "G1", needs=["restart"], proves=("recovery",))
 async def a_restart_loses_nothing_silently(kit: Kit) -> None:
     """After a restart of the server what was missed is replayed, or the gap is reported."""
     channel = kit.channel()
@@ -233,7 +233,7 @@ async def a_publish_without_an_answer_fails(kit: Kit) -> None:
     await kit.refused(ann.publish(channel, 1), "a publish into a dead connection", RealtimeError, within=within)
 
 
-@check("X4", "P2", needs=["cut"])
+@check("X4", "P2", needs=["cut"], proves=("retry",))
 async def a_link_says_once_that_it_has_ended(kit: Kit) -> None:
     """A link that breaks tells its sink once; its requests fail, and closing it is still allowed."""
     channel = kit.channel()

@@ -28,7 +28,7 @@ async def delivers_to_the_exact_channel(kit: Kit) -> None:
     must(on_there.data == [], f"another channel got {on_there.data}")
 
 
-@check("X6", "P8")
+@check("X6", "P8", proves=("max_message_bytes", "ordering"))
 async def payloads_round_trip(kit: Kit) -> None:
     """Unicode, large, empty and nested payloads come out equal, in order, once."""
     channel = kit.channel()
@@ -49,7 +49,7 @@ async def payloads_round_trip(kit: Kit) -> None:
     must(right, f"heard {[text[:40] for text in arrived]}")
 
 
-@check("X6", "V1")
+@check("X6", "V1", proves=("ordering",))
 async def a_burst_keeps_its_order(kit: Kit) -> None:
     """A burst arrives complete, once, and in order where that is claimed."""
     channel = kit.channel()
@@ -143,7 +143,7 @@ async def the_last_intent_wins(kit: Kit) -> None:
     must(listener.data == [1], f"heard {listener.data}")
 
 
-@check("P5", "S6")
+@check("P5", "S6", proves=("echo",))
 async def the_echo_comes_once_and_is_marked(kit: Kit) -> None:
     """A publisher hears itself once, marked as its own; nobody else's copy is marked."""
     channel = kit.channel()
@@ -161,7 +161,7 @@ async def the_echo_comes_once_and_is_marked(kit: Kit) -> None:
     must(True not in [listener.inbound[1].own for listener in heard], "a server's message is marked as own")
 
 
-@check("P5")
+@check("P5", proves=("echo",))
 async def the_link_echoes_as_claimed(kit: Kit) -> None:
     """Without a client in between, the echo comes exactly where the capability says so."""
     channel = kit.channel()
@@ -192,7 +192,7 @@ async def publishing_without_a_connection_raises(kit: Kit) -> None:
     await kit.refused(ann.publish(kit.channel(), 1), "a publish without a connection", NotConnectedError)
 
 
-@check("A2", "A17")
+@check("A2", "A17", proves=("max_message_bytes",))
 async def what_is_too_large_is_refused(kit: Kit) -> None:
     """A payload above the limit is refused with an error; the connection goes on."""
     channel = kit.channel()
@@ -230,7 +230,7 @@ async def every_canonical_channel_works(kit: Kit) -> None:
     must(arrived == [[name[0]] for name in awkward], f"heard {arrived}")
 
 
-@check("A1", "P3", needs=["http"])
+@check("A1", "P3", needs=["http"], proves=("publish_over_link",))
 async def the_publish_route_works_and_asks_authorize(kit: Kit) -> None:
     """The HTTP route delivers what is granted, and refuses what is not."""
     channel, closed = kit.channel(), kit.channel()

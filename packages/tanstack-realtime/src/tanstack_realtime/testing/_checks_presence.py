@@ -47,7 +47,7 @@ async def _sees(kit: Kit, room: Room, states: list[dict[str, Any]], what: str, *
         raise AssertionError(f"{error}; seen are {_states(room)} instead of {states}") from None
 
 
-@check("X8", "R5", "R7", "R11")
+@check("X8", "R5", "R7", "R11", proves=("presence",))
 async def members_see_each_other(kit: Kit) -> None:
     """A late joiner sees who is there; join, merged update and leave reach the others, under the server's names."""
     _claimed(kit)
@@ -72,7 +72,7 @@ async def members_see_each_other(kit: Kit) -> None:
     must(_states(hers) == [{"name": "Bob"}], "who left sees the others no longer")
 
 
-@check("X8", "R6", "R1")
+@check("X8", "R6", "R1", proves=("presence",))
 async def an_observer_is_not_a_member(kit: Kit) -> None:
     """An observer sees the members and is seen by nobody; nobody sees itself."""
     _claimed(kit)
@@ -89,7 +89,7 @@ async def an_observer_is_not_a_member(kit: Kit) -> None:
     must(watching.others == (), "a closed view shows members")
 
 
-@check("X2", "S19", "R10")
+@check("X2", "S19", "R10", proves=("presence",))
 async def rooms_are_apart(kit: Kit) -> None:
     """A member of one channel is not seen in another."""
     _claimed(kit)
@@ -103,7 +103,7 @@ async def rooms_are_apart(kit: Kit) -> None:
     must(_states(other) == [], f"another room shows {_states(other)}")
 
 
-@check("R15", "T1")
+@check("R15", "T1", proves=("presence",))
 async def the_last_of_many_updates_arrives(kit: Kit) -> None:
     """Of a burst of updates the last one arrives."""
     _claimed(kit)
@@ -117,7 +117,7 @@ async def the_last_of_many_updates_arrives(kit: Kit) -> None:
     await _sees(kit, his, [{"x": 49}], "the last update is seen")
 
 
-@check("X7")
+@check("X7", proves=("presence",))
 async def denied_presence_is_refused(kit: Kit) -> None:
     """Who may not be present is told so, is not seen, and does not see."""
     _claimed(kit)
@@ -133,7 +133,7 @@ async def denied_presence_is_refused(kit: Kit) -> None:
     must(room.status == "denied", f"its status is {room.status}")
 
 
-@check("R9", "S20")
+@check("R9", "S20", proves=("presence", "revocation_delay"))
 async def revoked_presence_ends(kit: Kit) -> None:
     """A member whose access is revoked is gone within the declared delay, and is told."""
     _claimed(kit)
@@ -153,7 +153,7 @@ async def revoked_presence_ends(kit: Kit) -> None:
     must(_states(hers) == [], f"a revoked member sees {_states(hers)}")
 
 
-@check("R2")
+@check("R2", proves=("presence",))
 async def a_join_before_connect_is_remembered(kit: Kit) -> None:
     """Who joins before there is a connection is a member as soon as there is one."""
     _claimed(kit)
@@ -166,7 +166,7 @@ async def a_join_before_connect_is_remembered(kit: Kit) -> None:
     await _sees(kit, his, [{"x": 2}], "the member is seen")
 
 
-@check("R3", "R1", "R14", needs=["cut"])
+@check("R3", "R1", "R14", needs=["cut"], proves=("presence",))
 async def presence_is_entered_again(kit: Kit) -> None:
     """After a reconnect the client is a member again, once, with its latest merged state, and does not see itself."""
     claimed = _claimed(kit)
@@ -189,7 +189,7 @@ async def presence_is_entered_again(kit: Kit) -> None:
     await _sees(kit, hers, [{"name": "Bob"}], "it sees the others, not itself", within=within)
 
 
-@check("R4", needs=["half_open"])
+@check("R4", needs=["half_open"], proves=("presence",))
 async def a_member_that_dies_is_gone(kit: Kit) -> None:
     """A member whose connection dies without a word is gone within the declared time."""
     claimed = _claimed(kit)

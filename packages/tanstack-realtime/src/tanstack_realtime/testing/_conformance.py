@@ -36,6 +36,7 @@ __all__ = [
     "Access",
     "Check",
     "CheckSkipped",
+    "Claim",
     "ConformanceProvider",
     "Fault",
     "Kit",
@@ -50,6 +51,19 @@ E = TypeVar("E", bound=RealtimeError)
 
 Fault: TypeAlias = Literal["cut", "half_open", "restart", "http", "stranger"]
 """What a check can need of a provider besides a server that runs; a stranger is a client that the server refuses."""
+
+Claim: TypeAlias = Literal[
+    "recovery",
+    "history",
+    "ordering",
+    "echo",
+    "publish_over_link",
+    "presence",
+    "max_message_bytes",
+    "revocation_delay",
+    "retry",
+]
+"""A field of `Capabilities` that checks prove. `native_presence` is not told apart: members see the same either way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +157,14 @@ class Check:
         name: stable, for reports.
         holds: ids of the register.
         needs: faults.
+        proves: capabilities that it would find untrue.
         summary: one sentence.
     """
 
     name: str
     holds: tuple[str, ...]
     needs: tuple[Fault, ...]
+    proves: tuple[Claim, ...]
     summary: str
     body: Callable[[Kit], Awaitable[None]] = field(repr=False)
 
@@ -161,18 +177,19 @@ CHECKS: Final[list[Check]] = []
 
 
 def check(
-    *holds: str, needs: Sequence[Fault] = ()
+    *holds: str, needs: Sequence[Fault] = (), proves: Sequence[Claim] = ()
 ) -> Callable[[Callable[[Kit], Awaitable[None]]], Callable[[Kit], Awaitable[None]]]:
     """Register a check. Its name is the function's, its summary the first line of the docstring.
 
     Args:
         holds: ids of the register.
         needs: faults that it causes.
+        proves: capabilities that it would find untrue.
     """
 
     def register(body: Callable[[Kit], Awaitable[None]]) -> Callable[[Kit], Awaitable[None]]:
         summary = (body.__doc__ or "").partition("\n")[0]
-        CHECKS.append(Check(body.__name__, holds, tuple(needs), summary, body))
+        CHECKS.append(Check(body.__name__, holds, tuple(needs), tuple(proves), summary, body))
         return body
 
     return register
