@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import quote, unquote
@@ -130,6 +131,12 @@ def parse_channel(wire: str, /) -> Channel:
         raise ChannelError(f"a wire string is a str, not {given!r}", reason="not a string")
     if len(wire) > MAX_CHANNEL_LENGTH:
         raise _too_long(wire)
+    return _parsed(str.__str__(wire))
+
+
+# Every message names its channel, and those of a process are few. What is refused is not kept.
+@lru_cache(maxsize=1024)
+def _parsed(wire: str) -> Channel:
     found = _WIRE.fullmatch(wire)
     if found is None:
         raise _not_canonical(wire, "it is not of the form namespace:name=value&name=value")

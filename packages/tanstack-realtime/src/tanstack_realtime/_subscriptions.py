@@ -335,7 +335,9 @@ class SubscriptionHub:
         if entry is not None:
             self.messages += 1
             entry.messages += 1
-            self._take(channel, entry, entry.machine.message(message))
+            # It is held or delivered; what the client shows of the subscription stays as it is.
+            for action in entry.machine.message(message):
+                self._notify(entry, action)
 
     def gap(self, channel: str, reason: str) -> None:
         """The transport lost messages."""
