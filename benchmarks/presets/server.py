@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 import sys
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -39,7 +40,9 @@ def application(preset: str, port: int) -> None:
         publish_rate=math.inf,
     )
     app = Starlette(routes=[Mount("/_realtime", realtime)])
-    uvicorn.run(app, port=port, ws=FastProtocol, ws_per_message_deflate=False, log_level="warning", access_log=False)
+    # The same loop as the echo's: uvicorn would take uvloop where that is installed.
+    options: dict[str, Any] = {"ws": FastProtocol, "ws_per_message_deflate": False, "loop": "asyncio"}
+    uvicorn.run(app, port=port, log_level="warning", access_log=False, **options)
 
 
 async def echo(port: int) -> None:
