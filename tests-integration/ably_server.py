@@ -78,10 +78,11 @@ class Rest:
     async def __aexit__(self, *exc: object) -> None:
         await self._http.aclose()
 
-    async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+    async def __call__(self, method: str, path: str, body: Any = None, *, with_key: bool = True) -> tuple[int, Any]:
         """Ask, and return the status and what the answer holds."""
         sent = None if body is None else json.dumps(body).encode()
-        response = await self._http(method, f"{self._url}{path}", headers={**self._headers, **headers}, body=sent)
+        headers = {name: value for name, value in self._headers.items() if with_key or name != "authorization"}
+        response = await self._http(method, f"{self._url}{path}", headers=headers, body=sent)
         return response.status, json.loads(response.body) if response.body else None
 
 
@@ -123,7 +124,9 @@ class Relay:
         self._behind = f"http://127.0.0.1:{port}"
         self._http = httpx.AsyncClient()
         self._server = uvicorn.Server(
-            uvicorn.Config(self._answer, host="127.0.0.1", port=self.port, log_level="error", lifespan="off")
+            uvicorn.Config(
+                self._answer, host="127.0.0.1", port=self.port, log_level="error", lifespan="off", interface="asgi3"
+            )
         )
         self._ended = asyncio.Event()
 

@@ -12,6 +12,11 @@ import * as Ably from "ably";
 const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 const clients = new Map();
 
+// `presence.enter` attaches on the side, and nobody hears of that promise.
+process.on("unhandledRejection", (error) => {
+  if (!(error instanceof Ably.ErrorInfo)) throw error;
+});
+
 function told(value) {
   return value instanceof Uint8Array ? { $bytes: Buffer.from(value).toString("base64") } : value;
 }
@@ -62,7 +67,9 @@ class Client {
       };
     }
     this.ably = new Ably.Realtime(given);
-    this.ably.connection.on(({ current, reason }) => this.tell("connection", { state: current, reason: facts(reason) }));
+    this.ably.connection.on(({ current, previous, reason }) => {
+      if (current !== previous) this.tell("connection", { state: current, reason: facts(reason) });
+    });
   }
 
   tell(event, more = {}) {
@@ -125,7 +132,7 @@ class Client {
   async attach(options) {
     const channel = this.channel(options);
     await channel.attach();
-    return { state: channel.state, params: channel.params ?? {}, modes: channel.modes ?? [] };
+    return { state: channel.state, params: channel.params ?? {}, modes: (channel.modes ?? []).map((mode) => mode.toUpperCase()) };
   }
 
   async detach(options) {
