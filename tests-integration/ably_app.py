@@ -115,6 +115,8 @@ class AblyApp:
         self.ably_port = free_port()
         self.relay = Relay(self.ably_port)
         self.known_port = self.relay.port if self.relayed else self.ably_port
+        for name in ("PING_INTERVAL", "PING_TIMEOUT"):  # in place of the 25 s that Ably takes to notice a dead socket
+            self.monkeypatch.setattr(f"realtime_preset_ably.emulator._server.{name}", 2.0)
         self.monkeypatch.setenv("ABLY_API_KEY", KEY)
         self.monkeypatch.setenv("ABLY_ENDPOINT", f"http://127.0.0.1:{self.known_port}")
 

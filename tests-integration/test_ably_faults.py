@@ -96,17 +96,17 @@ async def test_killed_and_started_again(app: AblyApp, kit: Kit, screens: Screens
         await front.hears("channel", channel=TODOS.raw, state="attached", resumed=False, times=2)
         await bob.todos.insert(row("after")).persisted()
         await converge(kit, ann, bob, ids=["after", "before", "meanwhile"])
-        await front.until(lambda: [each["key"] for each in front.data(TODOS.raw)][-1] == "after", "it hears the row")
+        await front.until(lambda: front.data(TODOS.raw)[-1].get("key") == "after", "it hears the row")
 
 
 @beside
 async def test_killed_again_and_again(app: AblyApp, kit: Kit, screens: Screens) -> None:
     ann, bob = await screens.open(), await screens.open("bob")
-    for number in range(3):
+    for number in range(2):
         await app.stop_ably()
         await app.start_ably()
         await ann.todos.insert(row(f"t{number}")).persisted()
-    await converge(kit, ann, bob, ids=["t0", "t1", "t2"])
+    await converge(kit, ann, bob, ids=["t0", "t1"])
 
 
 @inside
