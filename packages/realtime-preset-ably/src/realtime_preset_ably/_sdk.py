@@ -39,6 +39,9 @@ _NEVER: Final = 3_600_000
 _FAREWELL_WITHIN: Final = 1.0
 """Seconds for a closing handshake. A socket that is dead would take the SDK's ten."""
 
+_EXPLAINED_WITHIN: Final = 1.0
+"""Seconds from the end of the socket until the SDK has said that it is disconnected, if it ever does."""
+
 _SERIAL: Final = "_RealtimeChannel__channel_serial"
 _ERROR: Final = "_ConnectionManager__error_reason"
 _LEAVE: Final = 3
@@ -152,6 +155,9 @@ class SdkConnection:
         self._renew = renew
         self._changed = changed
         self._transport: Any = None
+        self._unexplained: asyncio.TimerHandle | None = None
+        self._token_error: SdkError | None = None
+        self._ended = False
         self._client: Any = _AblyRealtime(
             # The path keeps the SDK from taking a name without a dot for a routing policy, and a port for part of it.
             endpoint=f"{host}/" if "." in host or "localhost" in host else f"{host}/.",
@@ -203,6 +209,9 @@ class SdkConnection:
             farewell: whether Ably is told, so that members leave at once. Of no use where it does not hear us.
         """
         transport: Any = self._transport
+        self._ended = True
+        if self._unexplained is not None:
+            self._unexplained.cancel()
         if transport is not None:
             self._manager.transport = None
             if farewell and transport.websocket is not None and not transport.is_disposed:
@@ -236,7 +245,8 @@ class SdkConnection:
     async def _authenticate(self, _: object) -> Any:
         if self._transport is None or self._transport.is_disposed:
             # Ably has ended the connection over the token, and the next one begins with another.
-            raise SdkError.of(getattr(self._manager, _ERROR))
+            self._token_error = SdkError.of(getattr(self._manager, _ERROR))
+            raise self._token_error
         return _TokenDetails.from_dict(dict(await self._renew()))
 
     def _on_transport(self, transport: Any) -> None:
@@ -245,9 +255,18 @@ class SdkConnection:
     def _on_state(self, change: Any) -> None:
         state: str = change.current.value
         reason = SdkError.of(change.reason)
-        if reason.code == _NO_TOKEN:
-            reason = SdkError.of(getattr(self._manager, _ERROR))
+        if reason.code == _NO_TOKEN and self._token_error is not None:
+            reason = self._token_error
+        if state == "connected":
+            self._transport.ws_connect_task.add_done_callback(self._on_socket_end)
         self._changed(state, reason)
+
+    def _on_socket_end(self, _: object) -> None:
+        # After some of Ably's goodbyes the SDK goes on being "connected" for ever.
+        if not self._ended:
+            loop = asyncio.get_running_loop()
+            lost = SdkError(_DISCONNECTED, 400, "the connection was lost")
+            self._unexplained = loop.call_later(_EXPLAINED_WITHIN, self._changed, "disconnected", lost)
 
     def _on_update(self, change: Any) -> None:
         self._changed("update", SdkError.of(change.reason))
