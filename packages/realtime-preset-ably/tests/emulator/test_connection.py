@@ -28,6 +28,8 @@ def test_a_key_connects_as_nobody_in_particular(world: World) -> None:
 
 def test_a_token_says_who_the_client_is(world: World) -> None:
     assert world.connect(accessToken=world.token(client_id="u")).details["clientId"] == "u"
+    assert world.connect(accessToken=world.token(client_id="*")).details["clientId"] == "*"
+    assert "clientId" not in world.connect(accessToken=world.token()).details
     assert world.connect(clientId="me").details["clientId"] == "me"
 
 
@@ -35,9 +37,9 @@ def test_a_token_says_who_the_client_is(world: World) -> None:
     ("query", "code"),
     [
         ({"key": "app.key:wrong"}, 40101),
-        ({"key": "nonsense"}, 40005),
+        ({"key": "nonsense"}, 40101),
         ({"key": ""}, 40101),
-        ({"accessToken": "x"}, 40005),
+        ({"accessToken": "x"}, 40101),
         ({"clientId": "*"}, 40012),
         ({"remainPresentFor": "soon"}, 40003),
     ],
@@ -207,7 +209,7 @@ def test_a_token_shorter_than_the_margin_just_ends(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("auth", "code"), [({}, 40000), ({"accessToken": 5}, 40000), ({"accessToken": "x"}, 40005), (None, 40000)]
+    ("auth", "code"), [({}, 40000), ({"accessToken": 5}, 40000), ({"accessToken": "x"}, 40101), (None, 40000)]
 )
 def test_a_token_that_cannot_be_ends_the_connection(world: World, auth: object, code: int) -> None:
     socket = world.connect()

@@ -156,10 +156,10 @@ def parse_key(text: str) -> tuple[str, str, str]:
     """Return app id, key id and secret of ``appId.keyId:secret``.
 
     Raises:
-        AblyError: 40005 if it has another form. The text, which may hold a secret, is not repeated.
+        AblyError: 40101 if it has another form. The text, which may hold a secret, is not repeated.
     """
     found = _KEY.fullmatch(text)
     if found is None:
-        raise AblyError("a key has the form appId.keyId:secret", 40005)
+        raise AblyError("a key has the form appId.keyId:secret", 40101)
     app_id, key_id, secret = found.groups()
     return app_id, key_id, secret

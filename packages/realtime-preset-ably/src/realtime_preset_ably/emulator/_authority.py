@@ -132,7 +132,7 @@ class Authority:
         """Return what a key ``appId.keyId:secret`` permits.
 
         Raises:
-            AblyError: 40005 if it has another form, 40101 if it is not a key of this server.
+            AblyError: 40101 if it is not a key of this server.
         """
         app_id, key_id, secret = parse_key(text)
         app = self.apps.get(app_id)
@@ -145,11 +145,11 @@ class Authority:
         """Return what a token or a JWT permits.
 
         Raises:
-            AblyError: 40005 or 40144 if it cannot be read, 40400 if its app or key does not exist, 40101 if its key
+            AblyError: 40101 or 40144 if it cannot be read, 40400 if its app or key does not exist, 40101 if that key
                 did not make it, 40142 if it has expired, 40141 if it was revoked.
         """
         if len(token) > _tokens.MAX_TOKEN:
-            raise AblyError(f"a token has at most {_tokens.MAX_TOKEN} characters", 40005)
+            raise AblyError(f"a token has at most {_tokens.MAX_TOKEN} characters", 40101)
         if _tokens.is_jwt(token):
             access = _tokens.decode_jwt(self.key(_tokens.kid_of(token)), token)
             self._check_times(access)

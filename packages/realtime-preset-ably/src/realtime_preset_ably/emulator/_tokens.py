@@ -177,7 +177,7 @@ def opaque_parts(token: str) -> tuple[str, bytes]:
     """Return the app id and the signed bytes of an opaque token.
 
     Raises:
-        AblyError: 40005 if it has another form.
+        AblyError: 40101 if it has another form.
     """
     app_id, dot, text = token.partition(".")
     try:
@@ -185,7 +185,7 @@ def opaque_parts(token: str) -> tuple[str, bytes]:
             raise ValueError(token)
         blob = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (ValueError, binascii.Error):
-        raise AblyError("this is not a token of this server, nor a JWT", 40005) from None
+        raise AblyError("this is not a token of this server, nor a JWT", 40101) from None
     return app_id, blob
 
 
