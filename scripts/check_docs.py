@@ -3,6 +3,7 @@
 * Every relative link and image leads to a file, every anchor to a heading.
 * Every page of docs/ is reachable from docs/index.md.
 * README.md and docs/index.md name every package.
+* docs/capabilities.md fits the presets and the conformance kit.
 * Every package's changelog has an entry for its version on top, or above it one that is unreleased.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from _workspace import ROOT, Failure, main, packages
+from capabilities import stale
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
@@ -58,6 +60,7 @@ def problems() -> Iterator[str]:
     for page in ROOT.glob("docs/**/*.md"):
         if page != ROOT / "docs" / "index.md" and page not in reached:
             yield f"docs/index.md does not link to {page.relative_to(ROOT)}"
+    yield from stale()
     for package in packages():
         for page in (ROOT / "README.md", ROOT / "docs" / "index.md"):
             if package.name not in page.read_text():

@@ -249,9 +249,14 @@ def main(arguments: list[str]) -> int:
             print(f"integration: {found.label}", *ably(), sep="\nintegration: ")
             return 0
         print(f"integration: against {found.label}", flush=True)
+        record = ROOT / "tests-integration" / "conformance.json"
         environment = {**os.environ, **found.environment, "REALTIME_INTEGRATION": found.kind}
+        environment["CONFORMANCE_RECORD"] = str(record)
         command = [sys.executable, "-m", "pytest", str(ROOT / "tests-integration"), *arguments]
         code = subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
+        if code == 0:
+            table = [sys.executable, str(ROOT / "scripts" / "capabilities.py"), "--run", str(record)]
+            code = subprocess.run(table, cwd=ROOT, check=False).returncode
         said = f"integration: {'passed' if code == 0 else 'FAILED'} against {found.label}"
         print(said, *ably(), sep="\nintegration: ")
         return code

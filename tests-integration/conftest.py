@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -56,3 +58,38 @@ async def windows(request: pytest.FixtureRequest) -> AsyncGenerator[Windows]:
                     await window.screenshot("end")
             await browser.close()
     windows.check()
+
+
+class ConformanceRecord:
+    """Writes down how each check of the conformance kit ended on each preset, for `scripts/capabilities.py`.
+
+    Args:
+        path: a JSON file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._results: dict[str, dict[str, str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note one phase of one test; a failure in any of them is one of the check."""
+        found = re.search(r"test_([a-z]+)_conformance\.py::\w+\[(\w+)\]$", report.nodeid)
+        if found is None or (report.passed and report.when != "call"):
+            return
+        said = "passed" if report.passed else "failed"
+        if report.skipped and isinstance(report.longrepr, tuple):
+            said = f"left out: {report.longrepr[2].removeprefix('Skipped: ')}"
+        of_preset = self._results.setdefault(found[1], {})
+        if of_preset.get(found[2]) != "failed":
+            of_preset[found[2]] = said
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the file."""
+        self._path.write_text(json.dumps(self._results, indent=1))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Write the record where `scripts/integration.py` asks for it."""
+    path = os.environ.get("CONFORMANCE_RECORD")
+    if path:
+        config.pluginmanager.register(ConformanceRecord(Path(path)))
