@@ -187,6 +187,9 @@ def test_rewind_shows_what_was_before_on_the_first_attach_only(world: World) -> 
     reader.attach(params={"rewind": "2"}, channelSerial=position(reader))
     reader.attach(params={"rewind": "2"}, flags=Flag.ATTACH_RESUME)
     assert reader.data() == ["2", "3"]
+    resumed = world.connect()
+    assert flags(resumed.attach(params={"rewind": "2"}, flags=Flag.ATTACH_RESUME)[0]) == MODES
+    assert resumed.data() == []
 
 
 def test_rewind_by_time_and_through_the_middle_of_a_publish(world: World) -> None:

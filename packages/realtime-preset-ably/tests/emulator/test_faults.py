@@ -6,7 +6,7 @@ import pytest
 
 from realtime_preset_ably.emulator._errors import AblyError
 from realtime_preset_ably.emulator._simulated import World
-from realtime_preset_ably.emulator._wire import Action
+from realtime_preset_ably.emulator._wire import Action, Frame
 
 ERROR = AblyError("because", 50000)
 
@@ -180,3 +180,12 @@ def test_time_passes_at_once(world: World) -> None:
     world.realtime.faults.advance(31)
 
     assert len(socket.of(Action.AUTH)) == 1
+
+
+def test_any_protocol_message_is_sent_and_changes_nothing(world: World) -> None:
+    mine, yours = world.connect(clientId="me"), world.connect(clientId="you")
+
+    assert world.realtime.faults.send(Frame(Action.DISCONNECTED), client_id="me") == 1
+    assert mine.heard[-1] == {"action": Action.DISCONNECTED}
+    assert mine.outbox.is_open
+    assert len(yours.heard) == 1

@@ -103,8 +103,8 @@ class Attachment:
                 replay, resumed = self._frames(log.after(start, now - self._limits.log_window)), True
             except AblyError as caught:
                 start, error = log.head, caught.info()
-        elif self.is_live and Flag.ATTACH_RESUME in flags:
-            resumed = True
+        elif Flag.ATTACH_RESUME in flags:
+            resumed = self.is_live
         elif rewind is not None:
             replay = self._rewound(rewind, now)
         self.is_live = True

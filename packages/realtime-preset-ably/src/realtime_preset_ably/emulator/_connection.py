@@ -259,8 +259,10 @@ class Connection:
             "serverId": "emulator",
             "siteCode": "local",
         }
-        if self.peer.identity is not None:
-            details["clientId"] = self.peer.identity
+        # A token for any client says so. A key does not: it would keep some SDKs from entering as a client of their own.
+        identity = self.peer.identity or (self.peer.access.client_id if self.peer.access.token_id else None)
+        if identity is not None:
+            details["clientId"] = identity
         self.peer.outbox.send(
             Frame(
                 Action.CONNECTED,

@@ -96,6 +96,13 @@ class Faults:
         self.forget_connections()
         self.forget_messages()
 
+    def send(self, frame: Frame, *, client_id: str | None = None) -> int:
+        """Send any protocol message, and leave the sockets and the server's state as they are.
+
+        For what a server of Ably says that the other faults do not: a DISCONNECTED without ``error``, for example.
+        """
+        return self._each(client_id, lambda connection: connection.peer.outbox.send(frame))
+
     # Tokens
 
     def prompt_for_tokens(self, client_id: str | None = None) -> int:
