@@ -311,9 +311,16 @@ class DeadWire:
         self.sent: list[dict[str, Any]] = []
         self.aborted = False
         self.closed = False
+        self.busy = False
 
     async def send(self, text: str, /) -> None:
         self.sent.append(json.loads(text))
+
+    def send_now(self, text: str, /) -> bool:
+        if self.busy:
+            return False
+        self.sent.append(json.loads(text))
+        return True
 
     def abort(self) -> None:
         self.aborted = True
@@ -393,6 +400,39 @@ async def test_frames_that_make_no_sense_are_dropped() -> None:  # S14
     assert (await waiting).position == Position("e", 1)
     assert sink.messages == [("a", Inbound("live", Position("e", 2), own=False))]
     assert (sink.ends, sink.revocations) == ([], [])
+    await link.close()
+
+
+async def test_a_message_is_written_at_once_and_answered_later() -> None:
+    link, _, wire = await handshake()
+    good, bad = link.begin_publish("a", 1), link.begin_publish("b", 2)
+    assert [(frame["channel"], frame["data"]) for frame in wire.sent] == [("a", 1), ("b", 2)]
+    assert good is not None
+    assert bad is not None
+    link.feed(
+        json.dumps({"type": "error", "id": wire.sent[1]["id"], "code": "denied", "reason": "no", "retryable": False})
+    )
+    link.feed(json.dumps({"type": "ok", "id": wire.sent[0]["id"]}))
+    await good()
+    with pytest.raises(ChannelDeniedError):
+        await bad()
+    await link.close()
+
+
+async def test_what_cannot_be_written_at_once_is_not_begun() -> None:
+    link, _, wire = await handshake()
+    assert link.begin_publish("a", {1, 2}) is None  # type: ignore[arg-type]
+    assert link.begin_publish("a", "x" * 5000) is None
+    wire.busy = True
+    assert link.begin_publish("a", 1) is None
+    wire.busy = False
+    answered = link.begin_publish("a", 1)
+    assert answered is not None
+    assert len(wire.sent) == 1
+    link.lost(CloseReason(1006, "gone"))
+    with pytest.raises(ConnectionLostError):
+        await answered()
+    assert link.begin_publish("a", 1) is None
     await link.close()
 
 

@@ -104,6 +104,12 @@ class _BrowserWire:
             raise ConnectionLostError(f"the connection is gone: {reason}", reason=reason)
         self._socket.send(text)
 
+    def send_now(self, text: str, /) -> bool:
+        if self._socket.readyState != _OPEN or self._socket.bufferedAmount:
+            return False
+        self._socket.send(text)
+        return True
+
     def abort(self) -> None:
         self._socket.close()
         self._end(CloseReason(CloseCode.LOST, "dropped by this client"))

@@ -95,7 +95,6 @@ class HubStatistics:
 
 
 class _Kept(NamedTuple):
-    offset: int
     at: float
     body: str
     size: int
@@ -191,11 +190,6 @@ class _Stream:
             messages = cast("Sequence[Droppable]", packets)  # with a lane, `Hub.publish` makes no others
             for target in targets:
                 target.offer(lane, messages, joined)
-
-    def keep(self, body: str, size: int, now: float) -> None:
-        self.history.append(_Kept(self.offset, now, body, size))
-        self.size += size
-        self.trim(now)
 
     def trim(self, now: float) -> None:
         history, limits = self.history, self._limits
@@ -325,7 +319,8 @@ class Hub:
             publisher: gets the message marked as its own, if it subscribes to the channel.
             data: the payload that `text` holds, for the policies that look at it.
         """
-        self._expire(now)
+        if self._idle:
+            self._expire(now)
         stream = self._streams.get(channel)
         if stream is None:
             return
@@ -353,7 +348,7 @@ class Hub:
     def catch_up(self, subscriber: Subscriber) -> None:
         """Deliver at once what is pending for one subscriber. Call it before sending it anything else."""
         mine = self._channels_of.get(subscriber)
-        if self._dirty and mine:
+        if mine and not mine.isdisjoint(self._dirty):
             for stream in [stream for channel, stream in self._dirty.items() if channel in mine]:
                 stream.catch_up(subscriber)
 
@@ -384,7 +379,9 @@ class Hub:
 
     def _keep(self, stream: _Stream, body: str, size: int, now: float) -> None:
         before = stream.size
-        stream.keep(body, size, now)
+        stream.history.append(_Kept(now, body, size))
+        stream.size += size
+        stream.trim(now)
         self._kept += stream.size - before
         while self._kept > self._limits.total_size:
             idle = next(iter(self._idle), None)

@@ -76,6 +76,10 @@ class Wire(Protocol):
         """Send one frame. Raises `ConnectionLostError` when the connection is gone."""
         ...
 
+    def send_now(self, text: str, /) -> bool:
+        """Send one frame at once, unless others wait before it. Returns False where nothing was sent."""
+        ...
+
     def abort(self) -> None:
         """Drop the connection at once, without a word to the other side."""
         ...
@@ -166,6 +170,21 @@ class NodeLink:
         """Publish and wait until the server has accepted it."""
         await self._told("a message", channel, lambda number: Publish(number, channel, data))
 
+    def begin_publish(self, channel: str, data: JSON, /) -> Callable[[], Awaitable[None]] | None:
+        """Write a message at once, if the connection can take it; see `EagerLink`."""
+        try:
+            number, text, answer = self._register(lambda number: Publish(number, channel, data))
+        except RealtimeError:
+            return None
+        if not self._wire.send_now(text):
+            del self._pending[number]
+            return None
+
+        async def answered() -> None:
+            self._check("a message", channel, await answer)
+
+        return answered
+
     # -- PresenceLink ------------------------------------------------------------------------------------------------
 
     async def observe_presence(self, channel: str, sink: PresenceSink, /) -> None:
@@ -196,7 +215,10 @@ class NodeLink:
 
     async def _told(self, what: str, channel: str, build: Callable[[int], ClientFrame]) -> None:
         """Make a request whose answer says only whether it was done."""
-        answer = await self._request(build)
+        self._check(what, channel, await self._request(build))
+
+    @staticmethod
+    def _check(what: str, channel: str, answer: ServerFrame) -> None:
         if not isinstance(answer, ErrorFrame):
             return
         kind = ChannelDeniedError if answer.code in _DENIALS else PublishError
@@ -303,6 +325,15 @@ class NodeLink:
             future.set_result(frame)
 
     async def _request(self, build: Callable[[int], ClientFrame]) -> ServerFrame:
+        number, text, answer = self._register(build)
+        try:
+            await self._wire.send(text)
+            return await answer
+        finally:
+            self._pending.pop(number, None)
+
+    def _register(self, build: Callable[[int], ClientFrame]) -> tuple[int, str, asyncio.Future[ServerFrame]]:
+        """Return a request's number, its frame, and the answer to be."""
         if self._ended is not None:
             raise self._lost_error(self._ended)
         number = next(self._ids)
@@ -317,13 +348,9 @@ class NodeLink:
                 code="too_large",
                 reason="too large",
             )
-        future: asyncio.Future[ServerFrame] = self._loop.create_future()
-        self._pending[number] = (request, future)
-        try:
-            await self._wire.send(text)
-            return await future
-        finally:
-            self._pending.pop(number, None)
+        answer: asyncio.Future[ServerFrame] = self._loop.create_future()
+        self._pending[number] = (request, answer)
+        return number, text, answer
 
     def _end(self, reason: CloseReason) -> bool:
         if self._ended is not None:

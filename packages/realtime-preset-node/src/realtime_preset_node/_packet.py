@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from ._frames import SEPARATOR
@@ -48,8 +48,13 @@ def _server_header(size: int) -> bytes:
     return bytes((_FINAL_TEXT, 127)) + size.to_bytes(8, "big")
 
 
-def join_packets(packets: Iterable[Packet]) -> Sequence[Packet]:
+def join_packets(packets: Sequence[Packet]) -> Sequence[Packet]:
     """Return the same frames in fewer packets, each at most `BATCH_BYTES` long where it holds more than one frame."""
+    if len(packets) < 2:
+        return packets
+    total = sum([packet.size for packet in packets]) + len(SEPARATOR) * (len(packets) - 1)
+    if total <= BATCH_BYTES:
+        return [Packet(SEPARATOR.join([packet.text for packet in packets]), total)]
     joined: list[Packet] = []
     texts: list[str] = []
     size = 0

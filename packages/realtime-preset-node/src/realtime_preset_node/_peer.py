@@ -178,9 +178,11 @@ class Peer:
             if text is None or is_last:
                 break
             session.receive(text, now)
-            self._go_on()
             if session.inbox_full:
-                break
+                self._go_on()
+                if session.inbox_full:
+                    break
+        self._go_on()
         self._settle()
         return is_last
 
@@ -302,12 +304,12 @@ class Peer:
 
     def _advance(self, outcome: Outcome | None) -> _Step | None:
         """Tell the session an outcome and go on until something must be waited for, which is returned."""
-        session = self.session
+        session, now = self.session, self._loop.time()
         self._is_answering = True
         try:
             while True:
                 if outcome is not None:
-                    session.complete(outcome, self._loop.time())
+                    session.complete(outcome, now)
                     if self._sink.backlog + self._answers_size > self._high_water:
                         return self._relieve()
                 operation = session.next_operation()

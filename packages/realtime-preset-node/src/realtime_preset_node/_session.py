@@ -176,6 +176,7 @@ class Session:
         self._stalled = False
         self._outbox = outbox
         self._settings = settings
+        self._max_frame_bytes = settings.max_message_bytes + ENVELOPE_BYTES
         self._observer = observer
         self._identify = identify
         self._bucket = TokenBucket(rate=settings.limits.rate, burst=settings.limits.burst, now=now)
@@ -373,7 +374,7 @@ class Session:
 
     def _parse(self, text: str) -> ClientFrame | BadFrameError:
         # Characters are at most bytes, so that a frame which is too long in characters need not be encoded.
-        limit = self._settings.max_message_bytes + ENVELOPE_BYTES
+        limit = self._max_frame_bytes
         if len(text) > limit or (not text.isascii() and len(text.encode(errors="replace")) > limit):
             return BadFrameError(f"the frame is larger than {limit} bytes")
         try:

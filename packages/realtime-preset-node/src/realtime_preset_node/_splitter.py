@@ -69,18 +69,16 @@ class FrameSplitter:
             if end > length:
                 needed = end - start
                 break
-            parts.append(self._read(data, first, second, start, begin, end))
+            if first == _WHOLE_TEXT and second & _MASKED and not self._in_fragments:
+                try:
+                    parts.append(apply_mask(data[begin:end], data[begin - 4 : begin]).decode())
+                except UnicodeDecodeError:
+                    parts.append(data[start:end])
+            else:
+                if not first & _CONTROL:
+                    self._in_fragments = not first & _LAST
+                parts.append(data[start:end])
             start = end
         self._rest += data[start:]
         self._needed = needed
         return parts
-
-    def _read(self, data: bytes, first: int, second: int, start: int, begin: int, end: int) -> str | bytes:
-        if first == _WHOLE_TEXT and second & _MASKED and not self._in_fragments:
-            try:
-                return apply_mask(data[begin:end], data[begin - 4 : begin]).decode()
-            except UnicodeDecodeError:
-                return data[start:end]
-        if not first & _CONTROL:
-            self._in_fragments = not first & _LAST
-        return data[start:end]

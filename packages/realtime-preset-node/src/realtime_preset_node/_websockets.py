@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_socket
+from websockets.asyncio.connection import broadcast
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.protocol import State
 
 from tanstack_realtime import AuthenticationError, CloseReason, ConfigurationError, ConnectionLostError, OpenRequest
 
@@ -81,6 +83,15 @@ class _SocketWire:
             await self._socket.send(text)
         except ConnectionClosed as error:
             raise ConnectionLostError(f"the connection is gone: {error}", reason=str(error)) from error
+
+    def send_now(self, text: str, /) -> bool:
+        if self._socket.state is not State.OPEN or self._socket.transport.get_write_buffer_size():
+            return False
+        try:
+            broadcast((self._socket,), text, raise_exceptions=True)
+        except ExceptionGroup:
+            return False
+        return True
 
     def abort(self) -> None:
         self._socket.transport.abort()

@@ -108,7 +108,9 @@ class Realtime:
                 "is no limit"
             )
         self._on_error = on_error or _log_error
-        self._observer = CountingObserver(GuardedObserver(observer or ServerObserver(), self._report))
+        self._observer = CountingObserver(
+            ServerObserver() if observer is None else GuardedObserver(observer, self._report)
+        )
         self._gate = Gate(
             authorize=authorize,
             get_user=get_user,
