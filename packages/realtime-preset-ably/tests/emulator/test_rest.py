@@ -86,6 +86,7 @@ async def test_time_needs_no_credentials(world: World) -> None:
     response = await world.call("GET", "/time", key=None)
 
     assert (response.status_code, response.json()) == (200, [NOW])
+    assert (await world.call("HEAD", "/time", key=None)).status_code == 200
 
 
 async def test_the_port_that_an_sdk_puts_into_the_path_is_ignored(world: World) -> None:

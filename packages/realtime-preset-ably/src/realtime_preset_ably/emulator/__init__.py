@@ -18,6 +18,8 @@ from __future__ import annotations
 from ._authority import Authority
 from ._errors import AblyError
 from ._faults import Faults
+from ._limits import Limits
 from ._server import Emulator, serve
+from ._wire import Action, Frame
 
-__all__ = ["AblyError", "Authority", "Emulator", "Faults", "serve"]
+__all__ = ["AblyError", "Action", "Authority", "Emulator", "Faults", "Frame", "Limits", "serve"]

@@ -62,7 +62,7 @@ class Rest:
         methods = self._routes.get(path) or self._routes.get((*path[:1], None, *path[2:]))
         if methods is None:
             raise AblyError(f"there is no {'/' + '/'.join(path)!r} in this server; its README lists what is", 40400)
-        handler = methods.get(request.method)
+        handler = methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
             raise AblyError(f"the methods here are {', '.join(methods)}, not {request.method}", 40500)
         return handler(request, path[1] if len(path) > 1 else "")
