@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from centrifugo_server import SECRETS, CentrifugoServer, answers, free_port
+from carriers import CARRIERS
+from centrifugo_server import SECRETS, answers, free_port
 from launching import PlainProcess
 
 from tanstack_db import DbClient
@@ -24,19 +25,20 @@ HERE = Path(__file__).parent
 
 
 class Workers:
-    """An application in two processes behind one port, and Centrifugo beside it."""
+    """An application in two processes behind one port, and what carries its messages beside it."""
 
-    def __init__(self, folder: Path, *, lifespan: bool) -> None:
+    def __init__(self, folder: Path, preset: str, *, lifespan: bool) -> None:
+        self.preset = preset
         self.port = free_port()
-        self.centrifugo = CentrifugoServer(folder, self.port)
+        self.carrier = CARRIERS[preset](folder, self.port)
         self.refused = folder / "refused"
         self.refused.write_text("")
         self._log = folder / "uvicorn.log"
         command = [sys.executable, "-m", "uvicorn", "workers_app:app", "--app-dir", str(HERE), "--port", str(self.port)]
         options = ["--workers", "2", "--lifespan", "on" if lifespan else "off", "--log-level", "warning"]
         environment = {
-            **self.centrifugo.environ(),
-            "REALTIME_PRESET": "centrifugo",
+            **self.carrier.environ,
+            "REALTIME_PRESET": preset,
             "WORKERS_REFUSED": str(self.refused),
             "WORKERS_LIFESPAN": "yes" if lifespan else "",
         }
@@ -44,7 +46,7 @@ class Workers:
 
     async def start(self) -> None:
         """Start both, and wait until they answer."""
-        await self.centrifugo.start()
+        await self.carrier.start()
         await self._uvicorn.start()
         async with asyncio.timeout(DEADLINE):
             while not await answers(self.port, b"GET /_realtime/config HTTP/1.0\r\n\r\n", b" 200 "):
@@ -54,7 +56,7 @@ class Workers:
     async def stop(self) -> None:
         """Stop both."""
         await self._uvicorn.end(signal.SIGTERM)
-        await self.centrifugo.stop()
+        await self.carrier.stop()
 
     @property
     def log(self) -> str:
@@ -85,12 +87,18 @@ class Workers:
     def client(self, user: str) -> RealtimeClient:
         """Return a client that is not connected."""
         url = f"http://127.0.0.1:{self.port}/_realtime"
-        return create_realtime_client(url, preset="centrifugo", get_token=lambda: user, db=DbClient())
+        return create_realtime_client(url, preset=self.preset, get_token=lambda: user, db=DbClient())
 
 
 @pytest.fixture(params=[False, True], ids=["without lifespan", "with lifespan"])
-async def workers(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Workers]:
-    workers = Workers(tmp_path, lifespan=request.param)
+def lifespan(request: pytest.FixtureRequest) -> bool:
+    given: bool = request.param
+    return given
+
+
+@pytest.fixture
+async def workers(preset: str, lifespan: bool, tmp_path: Path) -> AsyncIterator[Workers]:
+    workers = Workers(tmp_path, preset, lifespan=lifespan)
     try:
         await workers.start()
         yield workers
@@ -108,18 +116,36 @@ async def until(condition: Callable[[], object], what: str) -> None:
         raise AssertionError(what) from None
 
 
-async def test_either_worker_serves_the_same_clients(workers: Workers) -> None:
-    # Tokens of either are good, and each answers Centrifugo; a stranger gets nothing from either.
+@pytest.mark.parametrize("preset", ["centrifugo"])
+async def test_either_worker_answers_centrifugo(workers: Workers) -> None:
     tokens = await workers.both("/_realtime/token", {}, authorization="Bearer ann")
     question = {"client": "c", "transport": "websocket", "user": "ann", "channel": "rt:news:room=1"}
     secret = {"x-realtime-proxy-secret": SECRETS["REALTIME_PROXY_SECRET"]}
     granted = await workers.both("/_realtime/centrifugo/subscribe", question, **secret)
     strangers = await workers.both("/_realtime/centrifugo/subscribe", question)
-    one, two = tokens
+
     assert [response.status_code for response in tokens.values()] == [200, 200]
     assert all("result" in response.json() for response in granted.values())
     assert {response.status_code for response in strangers.values()} <= {401, 403}
 
+
+@pytest.mark.parametrize("preset", ["ably"])
+async def test_either_worker_signs_for_ably(workers: Workers) -> None:
+    question = {"channels": ["news:room=1"]}
+    tokens = await workers.both("/_realtime/ably/token", question, authorization="Bearer ann")
+    strangers = await workers.both("/_realtime/ably/token", question)
+    assert {response.status_code for response in strangers.values()} == {401}
+
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for response in tokens.values():
+            request = response.json()["token_request"]
+            url = f"{workers.carrier.environ['ABLY_ENDPOINT']}/keys/{request['keyName']}/requestToken"
+            assert (await http.post(url, json=request)).status_code == 201
+
+
+@pytest.mark.parametrize("preset", ["centrifugo", "ably"])
+async def test_either_worker_serves_the_same_clients(workers: Workers) -> None:
+    one, two = await workers.both("/_realtime/publish", {})
     async with workers.client("ann") as ann, workers.client("bob") as bob:
         hers, his = RecordingListener(), RecordingListener()
         for client, listener in ((ann, hers), (bob, his)):
