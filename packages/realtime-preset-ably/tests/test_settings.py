@@ -37,6 +37,8 @@ def test_the_secret_is_not_in_the_repr() -> None:  # A15
         ("https://ably.example.com", "ably.example.com", True, "https://ably.example.com"),
         ("ably.example.com:8443", "ably.example.com:8443", True, "https://ably.example.com:8443"),
         ("localhost", "localhost", True, "https://localhost"),
+        ("http://ably", "ably:80", False, "http://ably:80"),
+        ("https://ably", "ably:443", True, "https://ably:443"),
         ("http://[::1]:8790", "[::1]:8790", False, "http://[::1]:8790"),
     ],
 )
@@ -50,6 +52,7 @@ def test_a_routing_policy_has_fallbacks_of_its_own() -> None:
     settings = read(ABLY_ENDPOINT="acme")
 
     assert settings.endpoint == "acme"
+    assert read(ABLY_ENDPOINT="nonprod:acme").rest_urls[0] == "https://acme.realtime.ably-nonprod.net"
     assert settings.rest_urls[:2] == ("https://acme.realtime.ably.net", "https://acme.a.fallback.ably-realtime.com")
 
 

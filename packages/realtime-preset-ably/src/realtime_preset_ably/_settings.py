@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from tanstack_realtime import ConfigurationError, EnvVar
 
+from ._hosts import hosts_of
+
 __all__ = ["LONGEST_TTL", "SERVER_ENV", "SHORTEST_TTL", "ServerSettings"]
 
 SHORTEST_TTL: Final = 60.0
@@ -33,9 +35,7 @@ SERVER_ENV: Final = (
 )
 
 _KEY: Final = re.compile(r"([\w-]+\.[\w-]+):([^\s:]+)", re.ASCII)
-_POLICY: Final = re.compile(r"[a-z0-9-]+", re.ASCII)
-_DEFAULT_POLICY: Final = "main"
-_FALLBACKS: Final = "abcde"
+_POLICY: Final = re.compile(r"(?:nonprod:)?[a-z0-9-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +89,9 @@ class ServerSettings:
 
 
 def _addresses(endpoint: str) -> tuple[str | None, bool, tuple[str, ...]]:
-    """Read an endpoint as Ably's SDKs do: https://sdk.ably.com/builds/ably/specification/main/features/#REC1"""
-    if not endpoint or (_POLICY.fullmatch(endpoint) and endpoint != "localhost"):
-        policy = endpoint or _DEFAULT_POLICY
-        fallbacks = (f"https://{policy}.{letter}.fallback.ably-realtime.com" for letter in _FALLBACKS)
-        return endpoint or None, True, (f"https://{policy}.realtime.ably.net", *fallbacks)
     scheme, _, rest = endpoint.rpartition("://")
+    if not scheme and (not rest or _POLICY.fullmatch(rest)):
+        return endpoint or None, True, tuple(f"https://{host}" for host in hosts_of(endpoint or None))
     parts = urlsplit(f"//{rest}")
     try:
         sound = bool(parts.hostname) and parts.port != 0 and scheme in ("", "http", "https")
@@ -107,7 +104,10 @@ def _addresses(endpoint: str) -> tuple[str | None, bool, tuple[str, ...]]:
             reason="ABLY_ENDPOINT is not an endpoint",
         )
     tls = scheme != "http"
-    return parts.netloc, tls, (f"http{'s' if tls else ''}://{parts.netloc}",)
+    host = parts.netloc
+    if hosts_of(host) != (host,):  # the word alone would be a routing policy
+        host = f"{host}:{443 if tls else 80}"
+    return host, tls, (f"http{'s' if tls else ''}://{host}",)
 
 
 def _seconds(text: str) -> float:
