@@ -64,7 +64,7 @@ class Rest:
             raise AblyError(f"there is no {'/' + '/'.join(path)!r} in this server; its README lists what is", 40400)
         handler = methods.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
-            raise AblyError(f"the methods here are {', '.join(methods)}, not {request.method}", 40500)
+            raise AblyError(f"{request.method} is not served here, but {' and '.join(methods)}", 40400)
         return handler(request, path[1] if len(path) > 1 else "")
 
     def access(self, request: Request) -> Access:
