@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -30,6 +30,7 @@ class Provider:
 
 
 def outbox(provider: Provider, reported: list[Exception], **options: Any) -> Outbox:
+    options.setdefault("begin", lambda channel, message: None)
     return Outbox(send=provider.send, report=reported.append, random=lambda: 0.5, **options)
 
 
@@ -46,6 +47,66 @@ async def test_a_publish_that_fails_is_retried_and_keeps_its_place() -> None:  #
     assert provider.attempts == pytest.approx([0.0, 1.0, 3.0, 3.0, 3.0], abs=1e-3)
     assert len(box) == 0
     assert reported == []
+
+
+class Eager(Provider):
+    """Takes a message in the call, and answers a turn later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: list[Any] = []
+        self.busy = False
+
+    def begin(self, channel: str, message: Mapping[str, Any]) -> Callable[[], Awaitable[None]] | None:
+        if self.busy:
+            return None
+        self.taken.append(message["n"])
+        return lambda: self.send(channel, message)
+
+
+async def test_what_has_nobody_before_it_is_sent_at_once() -> None:
+    provider, reported = Eager(), list[Exception]()
+    box = outbox(provider, reported, begin=provider.begin)
+
+    box.post("todos", {"n": 1})
+    box.post("todos", {"n": 2})  # waits for the answer to the first
+    box.post("notes", {"n": 3})
+    assert provider.taken == [1, 3]
+    await asyncio.sleep(0.1)
+    provider.busy = True
+    box.post("todos", {"n": 4})
+    await asyncio.sleep(0.1)
+
+    assert provider.taken == [1, 3]
+    assert sorted(provider.accepted) == [("notes", 3), ("todos", 1), ("todos", 2), ("todos", 4)]
+    assert (len(box), reported) == (0, [])
+
+
+async def test_what_was_sent_at_once_and_refused_for_now_is_sent_again() -> None:  # Q4
+    provider, reported = Eager(), list[Exception]()
+    provider.failures = [ConnectionLostError("gone")]
+    box = outbox(provider, reported, begin=provider.begin)
+
+    box.post("todos", {"n": 1})
+    box.post("todos", {"n": 2})
+    await asyncio.sleep(10)
+
+    assert provider.taken == [1]
+    assert provider.accepted[:2] == [("todos", 1), ("todos", 2)]
+    assert provider.attempts[:2] == pytest.approx([0.0, 1.0], abs=1e-3)
+
+
+async def test_a_full_outbox_takes_no_answer_for_that_of_another_message() -> None:
+    provider, reported = Eager(), list[Exception]()
+    box = outbox(provider, reported, begin=provider.begin, capacity=1)
+
+    box.post("todos", {"n": 1})
+    box.post("todos", {"n": 2})
+    await asyncio.sleep(0.1)
+
+    assert provider.taken == [1]
+    assert provider.accepted == [("todos", 2)]
+    assert [type(error) for error in reported] == [PublishError]
 
 
 async def test_messages_that_come_late_are_followed_by_one_hint_to_fetch() -> None:  # Q9, Q11

@@ -35,7 +35,7 @@ from ._state import PresenceInfo, RealtimeState, SubscriptionInfo
 from ._statistics import ConnectionStatistics
 from ._subscriptions import Listener, Subscription, SubscriptionHub
 from ._supervisor import Supervisor
-from ._transport import JSON, Capabilities, Inbound, OpenRequest, RealtimeTransport
+from ._transport import JSON, Capabilities, EagerLink, Inbound, Link, OpenRequest, RealtimeTransport
 
 if TYPE_CHECKING:
     from typing import Self
@@ -312,12 +312,8 @@ class RealtimeClient:
         """
         self._require_open()
         wire = serialize_key(channel)
-        what = f"publish to {wire!r}"
-        await self._wait_for_link(what)
-        sending = self._driver.request(what, lambda link: link.publish(wire, data), deadline=PUBLISH_WITHIN)
-        await self._observed(wire, data, sending)
-        if not self.capabilities.echo:
-            self._hub.message(wire, Inbound(data, own=True, user_id=self.user_id))
+        await self._wait_for_link(f"publish to {wire!r}")
+        await self._send(wire, data, lambda link: link.publish(wire, data))
 
     def publish_soon(self, channel: ChannelLike, data: JSON, /) -> None:
         """Publish over the connection without waiting: for handlers of events. A failure reaches ``on_error``.
@@ -333,6 +329,20 @@ class RealtimeClient:
         self._require_open()
         wire = serialize_key(channel)
         _ = self._supervisor.start(self.publish(channel, copy.deepcopy(data)), f"publish to {wire}")
+
+    def begin_publish(self, wire: str, data: JSON, /) -> Callable[[], Awaitable[None]] | None:
+        """Write a message to the connection at once, if there is one that can take it now. Never raises.
+
+        Args:
+            wire: the channel's wire string.
+            data: what `json.dumps` writes.
+
+        Returns:
+            What waits until the server has accepted it, and raises as `publish` does; None where nothing was sent.
+        """
+        link = self._driver.link if self.is_connected else None
+        answered = link.begin_publish(wire, data) if isinstance(link, EagerLink) else None
+        return None if answered is None else lambda: self._send(wire, data, lambda _: answered())
 
     async def publish_via_http(self, channel: ChannelLike, data: JSON, /) -> None:
         """Publish through the server's ``/publish`` route. Works without a connection, on every preset.
@@ -437,6 +447,12 @@ class RealtimeClient:
             raise NotConnectedError(
                 f"{what}: no connection within {WAIT_FOR_CONNECTION:g} s ({why}); nothing was sent", reason=why
             ) from error
+
+    async def _send(self, wire: str, data: JSON, call: Callable[[Link], Awaitable[None]]) -> None:
+        sending = self._driver.request(f"publish to {wire!r}", call, deadline=PUBLISH_WITHIN)
+        await self._observed(wire, data, sending)
+        if not self.capabilities.echo:
+            self._hub.message(wire, Inbound(data, own=True, user_id=self.user_id))
 
     async def _observed(self, channel: str, data: JSON, sending: Awaitable[None]) -> None:
         clock = asyncio.get_running_loop().time

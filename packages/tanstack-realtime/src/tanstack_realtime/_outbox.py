@@ -28,6 +28,9 @@ _HINT: Final[Mapping[str, Any]] = {"action": "refetch"}
 
 Send: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
+Answered: TypeAlias = Callable[[], Awaitable[None]]
+Begin: TypeAlias = Callable[[str, Mapping[str, Any]], Answered | None]
+
 
 @dataclass(slots=True, eq=False)
 class _Lane:
@@ -37,12 +40,15 @@ class _Lane:
     """Each with the loop's time at which it was posted."""
     task: asyncio.Task[None]
     wake: asyncio.Event
+    begun: Answered | None
+    """What waits for the answer to the first message, where that was sent when it was posted."""
 
 
 class Outbox:
     """Sends messages in order per channel until each was accepted or given up.
 
     Args:
+        begin: sends a message at once, and returns what `send` would then wait for; or does nothing and returns None.
         send: one attempt; raises `RealtimeError` with `retryable` telling whether another makes sense.
         report: takes what was given up.
         random: a float in [0, 1), for the jitter.
@@ -52,11 +58,13 @@ class Outbox:
     def __init__(
         self,
         *,
+        begin: Begin,
         send: Send,
         report: Callable[[Exception], None],
         random: Callable[[], float],
         capacity: int = 1000,
     ) -> None:
+        self._begin = begin
         self._send = send
         self._report = report
         self._random = random
@@ -69,13 +77,14 @@ class Outbox:
         return self._size
 
     def post(self, channel: str, message: Mapping[str, Any]) -> None:
-        """Send as soon as possible. Needs a running loop."""
+        """Send as soon as possible: at once where nothing waits before it. Needs a running loop."""
         if self._size >= self._capacity:
             self._drop_oldest()
         lane = self._lanes.get(channel)
         if lane is None:
-            wake = asyncio.Event()
-            lane = _Lane(deque(), asyncio.get_running_loop().create_task(self._drain(channel)), wake)
+            begun = self._begin(channel, message)
+            task = asyncio.get_running_loop().create_task(self._drain(channel))
+            lane = _Lane(deque(), task, asyncio.Event(), begun)
             self._lanes[channel] = lane
         lane.messages.append((asyncio.get_running_loop().time(), message))
         self._size += 1
@@ -120,6 +129,7 @@ class Outbox:
     def _drop_oldest(self) -> None:
         channel, lane = next(iter(self._lanes.items()))
         lane.messages.popleft()
+        lane.begun = None
         self._size -= 1
         self._report(
             PublishError(
@@ -138,7 +148,8 @@ class Outbox:
         while lane.messages:
             posted = lane.messages[0]
             at, message = posted
-            error = await self._attempt(channel, message)
+            begun, lane.begun = lane.begun, None
+            error = await self._attempt(self._send(channel, message) if begun is None else begun(), channel)
             if error is not None and error.retryable:
                 if self._draining:
                     return
@@ -166,9 +177,10 @@ class Outbox:
         if self._lanes.get(channel) is lane:
             del self._lanes[channel]
 
-    async def _attempt(self, channel: str, message: Mapping[str, Any]) -> RealtimeError | None:
+    @staticmethod
+    async def _attempt(sending: Awaitable[None], channel: str) -> RealtimeError | None:
         try:
-            await self._send(channel, message)
+            await sending
         except RealtimeError as error:
             return error
         except Exception as error:  # noqa: BLE001 -- a bug in one send must not silence the channel for good

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
 from tanstack_db import DbClient
@@ -71,7 +71,7 @@ class Publisher:
 
     def __init__(self, db: DbClient) -> None:
         self._slot = client_slot(db)
-        self._outbox = Outbox(send=self._send, report=db.report, random=random.random)
+        self._outbox = Outbox(begin=self._begin, send=self._send, report=db.report, random=random.random)
         self._stops: list[Callable[[], None]] = []
         self._watch = ClientWatch(self._slot, client_changed=self._client_changed, user_changed=self._outbox.clear)
         db.on_close(self._aclose)
@@ -89,6 +89,12 @@ class Publisher:
         limit = client.capabilities.max_message_bytes
         for channel, message in outcome.messages(origin=client.origin, limit=limit).items():
             self._outbox.post(channel, message)
+
+    def _begin(self, channel: str, message: Mapping[str, Any]) -> Callable[[], Awaitable[None]] | None:
+        client = self._slot.client
+        if client is None or not client.capabilities.publish_over_link:
+            return None
+        return client.begin_publish(channel, message)
 
     async def _send(self, channel: str, message: Mapping[str, Any]) -> None:
         client = self._slot.client

@@ -227,6 +227,10 @@ class Settlements(Generic[T, K]):
                     if self._codec.key(row) != mutation.key:
                         deletes.append((mutation.key, self._codec.scope(mutation.original)))
                 puts.append(row)
+        # First, so that the others need not wait for what is done here.
+        for outcome in {known.outcome.id: known.outcome for _, known, _ in settled}.values():
+            if outcome.is_complete:
+                self._publish(outcome)
         confirmed = replica.confirm(puts, deletes)
         self._feed.host.write(confirmed.writes)
         if confirmed.incomplete:
@@ -240,9 +244,6 @@ class Settlements(Generic[T, K]):
             self._host.confirm(mutation, None if row is None else replica.get(self._codec.key(row)))
             if row is not None and replica.heard_since(self._codec.key(row), known.tick):
                 self._settle_conflict(row)
-        for outcome in {known.outcome.id: known.outcome for _, known, _ in settled}.values():
-            if outcome.is_complete:
-                self._publish(outcome)
 
     def _settle_conflict(self, row: T) -> None:
         """Somebody else changed the row while the server function ran. Versions say who was last; else the database."""

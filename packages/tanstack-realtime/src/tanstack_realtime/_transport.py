@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ._presence_link import PresenceCapabilities
 
@@ -26,6 +26,7 @@ __all__ = [
     "JSON",
     "Capabilities",
     "CloseReason",
+    "EagerLink",
     "Inbound",
     "Link",
     "LinkSink",
@@ -192,6 +193,20 @@ class Link(Protocol):
 
     async def close(self) -> None:
         """Close and wait until every task and socket of the link is gone. Idempotent. The sink hears nothing more."""
+        ...
+
+
+@runtime_checkable
+class EagerLink(Protocol):
+    """What a `Link` may be able to do besides: write a message at once, not when a task gets its turn."""
+
+    def begin_publish(self, channel: str, data: JSON, /) -> Callable[[], Awaitable[None]] | None:
+        """Write a message, in order with what was published before. Never raises.
+
+        Returns:
+            What waits for the provider's answer, and raises as `Link.publish` does. None where the message cannot be
+            written now; nothing has happened then, and `Link.publish` says why.
+        """
         ...
 
 
