@@ -259,7 +259,7 @@ class Connection:
             "serverId": "emulator",
             "siteCode": "local",
         }
-        # A token for any client says so. A key does not: it would keep some SDKs from entering as a client of their own.
+        # A token for any client says so. A key does not: ably-python could not enter under a name of its own.
         identity = self.peer.identity or (self.peer.access.client_id if self.peer.access.token_id else None)
         if identity is not None:
             details["clientId"] = identity

@@ -117,12 +117,6 @@ class Faults:
         """End the tokens of connections now, with 40141."""
         return self._end_tokens(client_id, _REVOKED)
 
-    # Frames
-
-    def send(self, frame: Frame, *, client_id: str | None = None) -> int:
-        """Send any protocol message, also one that a server should not. Returns to how many connections."""
-        return self._each(client_id, lambda connection: connection.peer.outbox.send(frame))
-
     # Channels
 
     def detach(self, channel: str, error: AblyError | None = None, *, client_id: str | None = None) -> int:
