@@ -19,7 +19,7 @@ import cattrs
 import typing_extensions
 from cattrs.strategies import configure_union_passthrough
 
-from ._rows import required_keys
+from ._annotations import required_keys
 
 __all__ = ["explain", "structure"]
 
