@@ -186,7 +186,7 @@ async def test_nothing_is_counted_until_somebody_asks(world: World) -> None:
     """What runs is the operators' own methods: counting costs nothing where nobody asked."""
     query = joined(world)
     world.fill()
-    pipeline = cast("Pipeline", query._result._pipeline)
+    pipeline = cast("Pipeline", query._result._table.pipeline)
 
     assert {step.meter for step in pipeline.last.walk()} == {None}
     query.explain()

@@ -36,10 +36,11 @@ from typing_extensions import TypeVar
 
 from .. import rows as _rows
 from .._base.delta import DeltaSink
+from .._base.lease import StateLease
 from .._base.relation import Lease, LoadSubset, Relation
 from .._errors import CollectionStateError, SchemaError, SyncContractError
 from .._sync.contract import Cleanup, SyncContext, SyncRun
-from .._sync.demand import CollectionLease, Demands
+from .._sync.demand import Demand, Demands
 from .._sync.lifecycle import Lifecycle, Status
 from .._transactions.mutation import Mutation, MutationType
 from .._transactions.overlay import Layer, Overlay
@@ -102,8 +103,8 @@ class CollectionCore(Relation, Generic[T, K]):
         self._rows_now: Mapping[K, T] = MappingProxyType(self._overlay.rows)
         self._feeds = Feeds[T, K](self._overlay)
         self._subscriptions: dict[ChangeSubscription[T, K], None] = {}
-        self._leases: dict[CollectionLease, None] = {}
-        self._listeners: dict[EventName, Listeners[CollectionEvent]] = {
+        self._leases: dict[StateLease, None] = {}
+        self._listeners: dict[EventName, Listeners[[CollectionEvent]]] = {
             "status:change": Listeners(),
             "subscribers:change": Listeners(),
         }
@@ -130,7 +131,9 @@ class CollectionCore(Relation, Generic[T, K]):
         """Keep the collection synced and `subset` loaded; see `Relation.acquire`."""
         self._hold()
         demand = self._demands.add(subset) if self._config.sync_mode == "on-demand" else None
-        lease = CollectionLease(self, demand, on_status)
+        lease = StateLease(
+            lambda: self._lease_state(demand), lambda lease: self._release_lease(lease, demand), on_status
+        )
         self._leases[lease] = None
         self._emit("subscribers:change")
         return lease
@@ -398,10 +401,17 @@ class CollectionCore(Relation, Generic[T, K]):
     def _release(self) -> None:
         self._life.release()
 
-    def _release_lease(self, lease: CollectionLease) -> None:
+    def _lease_state(self, demand: Demand | None) -> tuple[bool, Exception | None]:
+        if demand is not None:
+            return demand.is_ready, self._life.error or demand.error
+        if self._life.status == "cleaned-up":
+            return False, self._stopped
+        return self._life.was_ready, self._life.error
+
+    def _release_lease(self, lease: StateLease, demand: Demand | None) -> None:
         del self._leases[lease]
-        if lease.demand is not None:
-            self._demands.remove(lease.demand)
+        if demand is not None:
+            self._demands.remove(demand)
         self._release()
         self._emit("subscribers:change")
 

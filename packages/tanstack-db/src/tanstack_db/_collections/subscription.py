@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Generic, Literal, TypeAlias
+from typing import Generic, Literal, ParamSpec, TypeAlias
 
 from typing_extensions import TypeVar
 
@@ -17,7 +17,7 @@ __all__ = ["Change", "ChangeCallback", "ChangeSubscription", "Feeds", "Listeners
 
 T = TypeVar("T")
 K = TypeVar("K")
-E = TypeVar("E")
+P = ParamSpec("P")
 
 
 @dataclass(slots=True)
@@ -165,13 +165,16 @@ class ChangeSubscription(Generic[T, K]):
         return None if old is None else Change("delete", key, old)
 
 
-class Listeners(Generic[E]):
-    """Callbacks for rare events such as a change of status."""
+class Listeners(Generic[P]):
+    """Callbacks that are all told the same; each hears of it whatever another one raises."""
 
     def __init__(self) -> None:
-        self._callbacks: dict[object, Callable[[E], object]] = {}
+        self._callbacks: dict[object, Callable[P, object]] = {}
 
-    def add(self, callback: Callable[[E], object]) -> Callable[[], None]:
+    def __len__(self) -> int:
+        return len(self._callbacks)
+
+    def add(self, callback: Callable[P, object]) -> Callable[[], None]:
         """Returns the function that removes it; idempotent, effective at once."""
         token = object()
         self._callbacks[token] = callback
@@ -181,13 +184,13 @@ class Listeners(Generic[E]):
 
         return stop
 
-    def emit(self, event: E) -> list[Exception]:
-        """Call everybody; return what they raised."""
+    def emit(self, *args: P.args, **kwargs: P.kwargs) -> list[Exception]:
+        """Call everybody, but those who are removed meanwhile; return what they raised."""
         errors: list[Exception] = []
         for token, callback in list(self._callbacks.items()):
             if token in self._callbacks:
                 try:
-                    callback(event)
+                    callback(*args, **kwargs)
                 except Exception as error:  # noqa: BLE001 -- one listener's failure is not another's
                     errors.append(error)
         return errors

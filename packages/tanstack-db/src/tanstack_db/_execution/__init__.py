@@ -2,6 +2,7 @@
 
 ============== =====================================================================================
 ``result``     `LiveResult`: takes the changes of its sources and tells everybody of its own
+``table``      its rows under the keys that are published, and how they changed
 ``pipeline``   the operators of ``ivm`` that make up one query
 ``plan``       which condition is tested where, and what each source is asked for
 ``pushdown``   tells subqueries what the query that reads them says about their rows

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .meter import Step
+from .meter import Meter, Step
+from .pipeline import Pipeline
 
-__all__ = ["Explanation", "Operator", "operator_of"]
+__all__ = ["Explanation", "Operator", "first_run", "operator_of"]
 
 _TITLES = ("operator", "runs", "rows in", "rows out", "ms")
 
@@ -80,6 +81,29 @@ def operator_of(step: Step, explained: Callable[[object], Operator | None]) -> O
     if step.reads is not None and (read := explained(step.reads)) is not None:
         inputs.append(read)
     return Operator(step.name, step.detail(), meter.runs, meter.rows_in, meter.rows_out, meter.seconds, tuple(inputs))
+
+
+def first_run(pipeline: Pipeline, sources: int) -> Sequence[Meter]:
+    """Run a query once more, beside the one that runs, and return what that has cost.
+
+    Args:
+        pipeline: that of the query, made for this.
+        sources: how many it has.
+    """
+    meters = pipeline.measure()
+    stops = [pipeline.attach(index, _nobody, _nobody) for index in range(sources)]
+    try:
+        pipeline.load()
+    except Exception:  # noqa: BLE001 -- it is `error` of the query already, and what was done until then is to be seen
+        return meters
+    finally:
+        for stop in stops:
+            stop()
+    return meters
+
+
+def _nobody(_: object) -> None:
+    """Keep what is shared of a source, and take nothing."""
 
 
 def _lines(operator: Operator, lead: str, below: str) -> Iterator[tuple[str, ...]]:

@@ -11,71 +11,37 @@ pipeline anew from the sources' rows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakSet
 
-from typing_extensions import TypeVar
-
-from .._base.delta import Delta, Deltas, DeltaSink, same
+from .._base.delta import Deltas, DeltaSink
+from .._base.lease import StateLease
 from .._base.relation import Lease, LoadSubset, Relation
-from .._base.snapshot import Shown
-from .._collections.subscription import Change
+from .._collections.subscription import Change, Listeners
 from .._errors import CollectionStateError, DbError, SourceError
 from ..query._compile import value
-from .changes import ResultKeys, told
-from .explain import Operator, operator_of
+from .explain import Operator, first_run, operator_of
 from .meter import Meter
 from .paging import Paging, WindowMove
 from .pause import paused_gc
 from .pipeline import Pipeline
 from .plan import plan
 from .pushdown import open_sources
+from .table import ResultTable, netted
 
 if TYPE_CHECKING:
     from .._base.ir import QueryIR
     from .._collections.client import DbClient
-    from .._live.live_query import LiveQuery
 
 __all__ = ["GC_TIME", "Follower", "Listener", "LiveResult"]
-
-F = TypeVar("F")
 
 GC_TIME: Final = 5.0
 """Seconds that a live query keeps running after its last consumer has left."""
 
 Listener: TypeAlias = Callable[[], object]
 Follower: TypeAlias = Callable[[Sequence[Change[Any, Any]]], object]
-
-
-class _ResultLease:
-    """Another query's need for this one."""
-
-    def __init__(self, result: LiveResult, on_status: Callable[[], None]) -> None:
-        self._result = result
-        self._told = (result.is_ready, result.error)
-        self._on_status = on_status
-        self._is_released = False
-
-    @property
-    def is_ready(self) -> bool:
-        return self._result.is_ready
-
-    @property
-    def error(self) -> Exception | None:
-        return self._result.error
-
-    def release(self) -> None:
-        if not self._is_released:
-            self._is_released = True
-            self._result.drop_lease(self)
-
-    def tell(self) -> None:
-        if (state := (self.is_ready, self.error)) != self._told:
-            self._told = state
-            self._on_status()
 
 
 class LiveResult(Relation):
@@ -104,15 +70,12 @@ class LiveResult(Relation):
         if ir.width == len(kinds) == 1 and ir.projection is None:
             ((self.columns, self.schema),) = kinds
         self.shared: dict[Hashable, Any] = {}
-        self.handles: WeakSet[LiveQuery[Any]] = WeakSet()
+        self.handles: WeakSet[object] = WeakSet()
         self._paging: Paging | None = None
         self._moves: list[WindowMove] = []
         self._settled = ir.limit, ir.offset
         self._leave: Callable[[bool], None] | None = None
-        self._rows: dict[Any, Any] = {}
-        self._view: Mapping[Any, Any] = MappingProxyType(self._rows)
-        self._keys: ResultKeys | None = None
-        self._pipeline: Pipeline | None = None
+        self._table = ResultTable(is_ordered=self._plan.is_ordered, has_outer_rows=self._plan.has_outer_rows)
         self._failure: Exception | None = None
         self._pending: list[Deltas] = [() for _ in self._relations]
         self._problem: Exception | None = None
@@ -121,15 +84,13 @@ class LiveResult(Relation):
         self._leases: list[Lease] = []
         self._detach: list[Callable[[], None]] = []
         self._sinks: dict[object, DeltaSink] = {}
-        self._lent: dict[_ResultLease, None] = {}
-        self._listeners: dict[object, Listener] = {}
-        self._followers: dict[object, Follower] = {}
-        self._changes: list[Delta] = []
+        self._lent: dict[StateLease, None] = {}
+        self._listeners: Listeners[[]] = Listeners()
+        self._followers: Listeners[[Sequence[Change[Any, Any]]]] = Listeners()
         self._is_due = False
         self._is_load_due = self._is_move_due = False
         self._told: tuple[bool, Exception | None] = (False, None)
         self._is_status_due = True
-        self._shown = Shown(self._items)
         self._consumers = 0
         self._is_running = False
         self._timer: asyncio.TimerHandle | None = None
@@ -139,7 +100,7 @@ class LiveResult(Relation):
     @property
     def rows(self) -> Mapping[Any, Any]:
         """The rows by key, a live view."""
-        return self._view
+        return self._table.rows
 
     @property
     def is_ready(self) -> bool:
@@ -163,42 +124,20 @@ class LiveResult(Relation):
     def value(self) -> Any:
         """Return what is shown: `Rows`, or the value of a query for one. The same object until something changed."""
         if self.ir.single:
-            return next(iter(self._shown.items()), None)
-        return self._shown.rows(is_ready=self.is_ready, error=self.error)
+            return next(iter(self._table.shown.items()), None)
+        return self._table.shown.rows(is_ready=self.is_ready, error=self.error)
 
     def initial(self) -> list[Change[Any, Any]]:
         """Return the present rows as inserts."""
-        return told([(key, None, row) for key, row in self._rows.items()], self._positions(self._rows))
-
-    def _items(self) -> Sequence[Any]:
-        ordered = None if self._pipeline is None else self._pipeline.ordered(self._row)
-        return tuple(self._rows.values()) if ordered is None else ordered
-
-    def ordered_keys(self) -> Sequence[Any]:
-        """Return the keys of the rows, in order where they have one."""
-        keys = None if self._pipeline is None else self._pipeline.ordered_keys()
-        if keys is None:
-            return list(self._rows)
-        return keys if self._keys is None else [self._keys.published(key) for key in keys]
-
-    def _row(self, key: Any) -> Any:
-        return self._rows[key if self._keys is None else self._keys.published(key)]
-
-    def _positions(self, keys: Iterable[Any]) -> dict[Any, int | None]:
-        if self._pipeline is None:
-            return {}
-        if self._keys is None:
-            return self._pipeline.positions(list(keys))
-        found = self._pipeline.positions([self._keys.joined(key) for key in keys])
-        return {self._keys.published(key): index for key, index in found.items()}
+        return self._table.initial()
 
     def explain(self, *, reset: bool = False) -> Operator:
         """Return the last operator, with the work that it and those before it did; see `LiveQuery.explain`."""
         if self._meters is None:
-            self._meters = self._measure_first_run()
-            if self._pipeline is not None:
-                self._pipeline.measure(self._meters)
-        pipeline = self._pipeline
+            self._meters = first_run(Pipeline(self.ir, self._plan, self._relations), len(self._relations))
+            if self._table.pipeline is not None:
+                self._table.pipeline.measure(self._meters)
+        pipeline = self._table.pipeline
         if pipeline is None:
             pipeline = Pipeline(self.ir, self._plan, self._relations)
             pipeline.measure(self._meters)
@@ -212,20 +151,6 @@ class LiveResult(Relation):
                 meter.reset()
         return operator
 
-    def _measure_first_run(self) -> Sequence[Meter]:
-        """Run the query once more, beside the one that runs."""
-        pipeline = Pipeline(self.ir, self._plan, self._relations)
-        meters = pipeline.measure()
-        stops = [pipeline.attach(index, _nobody, _nobody) for index in range(len(self._relations))]
-        try:
-            pipeline.load()
-        except Exception:  # noqa: BLE001 -- it is `error` already, and what was done until then is to be seen
-            return meters
-        finally:
-            for stop in stops:
-                stop()
-        return meters
-
     # -- who needs it --------------------------------------------------------------------------------------------------
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -233,25 +158,30 @@ class LiveResult(Relation):
 
         Does not keep the query running. Returns the function that stops it.
         """
-        return _added(self._listeners, listener)
+        return self._listeners.add(listener)
 
     def follow(self, follower: Follower) -> Callable[[], None]:
         """Call `follower` with the changes of each batch that had some; see `listen`."""
-        return _added(self._followers, follower)
+        return self._followers.add(follower)
 
     def attach(self, sink: DeltaSink) -> Callable[[], None]:
         """Hand every batch's deltas to `sink`; see `Relation.attach`."""
-        return _added(self._sinks, sink)
+        token = object()
+        self._sinks[token] = sink
+
+        def detach() -> None:
+            self._sinks.pop(token, None)
+
+        return detach
 
     def acquire(self, subset: LoadSubset, on_status: Callable[[], None]) -> Lease:
         """Keep it running; see `Relation.acquire`."""
         self.hold()
-        lease = _ResultLease(self, on_status)
+        lease = StateLease(lambda: (self.is_ready, self.error), self._drop_lease, on_status)
         self._lent[lease] = None
         return lease
 
-    def drop_lease(self, lease: _ResultLease) -> None:
-        """A lease was released."""
+    def _drop_lease(self, lease: StateLease) -> None:
         del self._lent[lease]
         self.release()
 
@@ -302,7 +232,7 @@ class LiveResult(Relation):
                 self._load_more()
             except Exception as error:  # noqa: BLE001 -- it is the state of this query
                 self._fail(error)
-            self._changes.clear()
+            self._table.taken_changes()
         self._told = self.is_ready, self.error
 
     def _acquire(self) -> None:
@@ -318,7 +248,7 @@ class LiveResult(Relation):
 
     def _stop(self) -> None:
         self._stop_timer()
-        self._shown.forget()
+        self._table.shown.forget()
         self._is_running, self._is_status_due = False, True
         self._unload()
         leases, self._leases, self._paging = self._leases, [], None
@@ -329,20 +259,19 @@ class LiveResult(Relation):
             for lease in leases:
                 lease.release()
         self._failure = self._meters = None
-        self._rows.clear()
-        self._changes.clear()
+        self._table.clear()
 
-    def _load(self, shown: Sequence[Any] = ()) -> None:
+    def _load(self, order: Sequence[Any] = ()) -> None:
         """Build the pipeline from the sources' present rows, and show what it gives.
 
         Args:
-            shown: the keys of the rows that are shown now, in their order, where that is known.
+            order: the keys of the rows that are shown now, in their order, where that is known.
         """
         self._unload()
         pipeline = Pipeline(self.ir, self._plan, self._relations)
         try:
             leave = pipeline.share_order(
-                self._shown.freeze,
+                self._table.shown.freeze,
                 self._order_changed,
                 lambda: self._attach(pipeline),
                 self._order_lost,
@@ -358,22 +287,8 @@ class LiveResult(Relation):
             raise
         if self._meters is not None:
             pipeline.measure(self._meters)
-        self._pipeline, self._failure, self._is_status_due = pipeline, None, True
-        if not self._rows:
-            self._keys = ResultKeys() if self._plan.has_outer_rows else None
-            self._show(loaded, (), before={})
-            return
-        rows = {key: row for key, _, row in loaded}
-        if self._keys is not None and shown:
-            before = {self._keys.joined(key): row for key, row in self._rows.items()}
-            deltas = self._keys.translate(_difference(before, rows))
-        else:
-            self._keys = ResultKeys() if self._plan.has_outer_rows else None
-            deltas = _difference(self._rows, rows)
-        changed, equal = _parted(deltas)
-        # Where a row was is not known, so it comes as one that may have moved; but not if all are as they were.
-        places = [place for place in self._positions(shown).values() if place is not None]
-        self._show(changed, () if shown and places == sorted(places) else equal, before={})
+        self._failure, self._is_status_due = None, True
+        self._hand_out(self._table.load(pipeline, loaded, order))
 
     def _attach(self, pipeline: Pipeline) -> None:
         for index in range(len(self._relations)):
@@ -389,19 +304,15 @@ class LiveResult(Relation):
         with self.client.batch():
             self.client.scheduler.schedule(self)
             try:
-                self._shown.freeze()
-                order = [key for key in self.ordered_keys() if key in self._rows]
+                self._table.keep_order()
             except Exception as error:  # noqa: BLE001 -- it is the state of this query
                 self._fail(error)
                 return
-            rows = {key: self._rows[key] for key in order} | self._rows
-            self._rows.clear()
-            self._rows.update(rows)
             self._unload()
             self._is_load_due = True
 
     def _unload(self) -> None:
-        self._pipeline = None
+        self._table.pipeline = None
         leave, self._leave = self._leave, None
         if leave is not None:
             leave(not self.client.scheduler.is_batching)
@@ -413,11 +324,7 @@ class LiveResult(Relation):
 
     def _fail(self, error: Exception) -> None:
         """A function of the application raised: keep the rows, and wait for the next change of any source."""
-        try:
-            self._shown.items()  # in their order, which only the pipeline knows
-        except Exception:  # noqa: BLE001 -- the same as `error`
-            # It is a comparison of the application's values that raises, so there is no order.
-            self._shown.keep(tuple(self._rows.values()))
+        self._table.keep_items()
         self._unload()
         self._failure, self._is_status_due = error, True
         self._detach = [relation.attach(self._sink(index)) for index, relation in enumerate(self._relations)]
@@ -426,7 +333,7 @@ class LiveResult(Relation):
         pending, schedule = self._pending, self.client.scheduler.schedule
 
         def take(deltas: Deltas) -> None:
-            pending[index] = _netted(pending[index], deltas) if pending[index] else deltas
+            pending[index] = netted(pending[index], deltas) if pending[index] else deltas
             schedule(self)
 
         return take
@@ -467,26 +374,29 @@ class LiveResult(Relation):
             self._moves.append(move)
             self._set_window(limit, offset)
         else:
-            self.ir = replace(self.ir, limit=limit, offset=offset)
-            self._plan = plan(self.ir, self._relations)
+            self._plan_window(limit, offset)
             move.settle()
         return move
 
-    def _set_window(self, limit: int | None, offset: int) -> None:
+    def _plan_window(self, limit: int | None, offset: int) -> None:
         self.ir = replace(self.ir, limit=limit, offset=offset)
         self._plan = plan(self.ir, self._relations)
+        self._table.is_ordered = self._plan.is_ordered
+
+    def _set_window(self, limit: int | None, offset: int) -> None:
+        self._plan_window(limit, offset)
         if self._paging is not None:
             self._paging.reach(None if limit is None else offset + limit)
-        if self._pipeline is not None:
-            self._pipeline.move(limit=limit, offset=offset)
+        if self._table.pipeline is not None:
+            self._table.pipeline.move(limit=limit, offset=offset)
         self._is_move_due = True
         self.client.scheduler.schedule(self)
 
     def _load_more(self) -> None:
         """Ask an on-demand source for what the window lacks, and say what became of moves."""
-        paging = self._paging
-        if paging is not None and self._pipeline is not None:
-            paging.advance(self._pipeline.prefix)
+        paging, pipeline = self._paging, self._table.pipeline
+        if paging is not None and pipeline is not None:
+            paging.advance(pipeline.prefix)
             if paging.is_loading:
                 if paging.error is not None and self._moves:
                     self._move_back(paging)
@@ -510,10 +420,8 @@ class LiveResult(Relation):
 
         What is told when the batch ends is how the rows differ from those of `other`.
         """
-        self._rows.update({key: other.rows[key] for key in other.ordered_keys()})
-        self._keys = None if other._keys is None else other._keys.copy()
+        self._table.start_from(other._table)
         self._failure, self._told = other._failure, other._told
-        self._shown.keep(other._shown.items())
         self._acquire()
         self._is_load_due = True
         self.client.scheduler.schedule(self)
@@ -530,68 +438,24 @@ class LiveResult(Relation):
         elif is_load_due or is_move_due or any(self._pending):
             inputs = self._taken()
             try:
-                if self._pipeline is None:
-                    self._load(list(self._rows) if is_load_due else ())
+                if (pipeline := self._table.pipeline) is None:
+                    self._load(list(self._table.rows) if is_load_due else ())
                 else:
-                    self._push(self._pipeline, inputs)
+                    self._hand_out(self._table.push(pipeline, inputs))
             except Exception as error:  # noqa: BLE001 -- it is the state of this query, and other queries go on
                 self._fail(error)
         if self._paging is not None or self._moves:
             self._load_more()
 
-    def _push(self, pipeline: Pipeline, inputs: Sequence[Deltas]) -> None:
-        if self._plan.is_ordered:
-            # A snapshot that nobody has read yet is of the order that the pipeline keeps.
-            self._shown.freeze()
-        deltas = pipeline.push(inputs)
-        if not deltas and not pipeline.moved:
-            return
-        if self._keys is None and not pipeline.moved:
-            self._show(deltas, (), pipeline.positions_before)
-            return
-        moved = [(key, row, row) for key in pipeline.moved for row in [self._row(key)]]
-        before = pipeline.positions_before
-        if self._keys is not None:
-            before = {self._keys.published(key): index for key, index in before.items()}
-            moved = [(self._keys.published(key), row, row) for key, row, _ in moved]
-            deltas, equal = _parted(self._keys.translate(deltas))
-            moved += equal
-        self._show(deltas, moved, before)
-
-    def _show(self, changed: Deltas, moved: Deltas, before: Mapping[Any, int | None]) -> None:
-        """Take over the rows of a batch.
-
-        Args:
-            changed: updates are between rows that differ.
-            moved: rows that may be elsewhere, as updates between equal rows.
-            before: where those were, as far as known.
-        """
-        if not self._plan.is_ordered:
-            moved = ()
-        if not changed:
-            after = self._positions([key for key, _, _ in moved])
-            if all(key in before and before[key] == index for key, index in after.items()):
-                return
-        self._shown.forget()
-        for key, _, new in changed:
-            if new is None:
-                del self._rows[key]
-            else:
-                self._rows[key] = new
-        if self._changes:
-            # What this batch brought made a source deliver more within the batch.
-            self._changes = _netted(self._changes, [*changed, *moved], with_moves=True)
-        else:
-            self._changes += changed
-            self._changes += moved
-        if changed and self._sinks:
+    def _hand_out(self, deltas: Deltas) -> None:
+        if deltas and self._sinks:
             for sink in list(self._sinks.values()):
-                sink(changed)
+                sink(deltas)
 
     def publish(self) -> None:
         """Phase 2: tell everybody, if there is something to tell."""
         self._is_due = False
-        changes, self._changes = self._changes, []
+        changes = self._table.taken_changes()
         if self._is_status_due:
             self._is_status_due = False
             status = (self.is_ready, self.error)
@@ -605,10 +469,8 @@ class LiveResult(Relation):
             lease.tell()
         errors: list[Exception] = []
         if changes and self._followers:
-            positions = self._positions([key for key, _, _ in changes]) if self._plan.is_ordered else {}
-            _tell(self._followers, errors, told(changes, positions))
-        if self._listeners:
-            _tell(self._listeners, errors)
+            errors += self._followers.emit(self._table.told(changes))
+        errors += self._listeners.emit()
         if errors:
             raise ExceptionGroup(f"subscribers of the {self.id} failed; the data stays applied", errors)
 
@@ -618,52 +480,3 @@ class LiveResult(Relation):
         if self._is_running and (not self._is_due or self._paging is not None):
             with self.client.batch():
                 self.client.scheduler.schedule(self)
-
-
-def _difference(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[Delta]:
-    """Return what was and what is as deltas, with updates between equal rows."""
-    deltas = [(key, old, after.get(key)) for key, old in before.items()]
-    return deltas + [(key, None, row) for key, row in after.items() if key not in before]
-
-
-def _nobody(_: object) -> None:
-    """Keep what is shared of a source, and take nothing."""
-
-
-def _netted(first: Deltas, second: Deltas, *, with_moves: bool = False) -> list[Delta]:
-    """Return two sequences of deltas, one after the other, as one in which every key is once."""
-    net = {key: (old, new) for key, old, new in first}
-    for key, old, new in second:
-        net[key] = (net[key][0] if key in net else old, new)
-    return [
-        (key, old, new) for key, (old, new) in net.items() if (with_moves and old is not None) or not same(old, new)
-    ]
-
-
-def _parted(deltas: Deltas) -> tuple[list[Delta], list[Delta]]:
-    """Part what changed from updates between equal rows."""
-    changed: list[Delta] = []
-    equal: list[Delta] = []
-    for delta in deltas:
-        (equal if same(delta[1], delta[2]) else changed).append(delta)
-    return changed, equal
-
-
-def _added(registry: dict[object, F], item: F) -> Callable[[], None]:
-    token = object()
-    registry[token] = item
-
-    def remove() -> None:
-        registry.pop(token, None)
-
-    return remove
-
-
-def _tell(registry: Mapping[object, Callable[..., object]], errors: list[Exception], *args: object) -> None:
-    """Call everybody, but those who are removed meanwhile."""
-    for token, callback in list(registry.items()):
-        if token in registry:
-            try:
-                callback(*args)
-            except Exception as error:  # noqa: BLE001 -- one subscriber's failure is not another's
-                errors.append(error)

@@ -1,4 +1,4 @@
-"""Who needs a collection, and which subsets of it: leases, and the demands of an on-demand source.
+"""Which subsets of an on-demand source are needed.
 
 Equal demands are one demand: the source is asked to load it once and to unload it once, whatever the number of live
 queries. One whose rows are all among those of another is not asked for either, as long as that is there. Demands
@@ -8,16 +8,12 @@ outlive a run of the source: one that starts again is asked for all of them anew
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
 
 from .._base.relation import LoadSubset
 from .contract import SyncRun
 from .subsets import covers
 
-if TYPE_CHECKING:
-    from .._collections.core import CollectionCore
-
-__all__ = ["CollectionLease", "Demand", "Demands"]
+__all__ = ["Demand", "Demands"]
 
 
 class Demand:
@@ -152,56 +148,6 @@ class Demands:
             self._run.load_subset(demand.subset, status)
         except Exception as error:  # noqa: BLE001 -- it is the state of this demand
             status.mark_error(error)
-
-
-class CollectionLease:
-    """A `Lease` on a collection, or on one demand of it."""
-
-    def __init__(
-        self, collection: CollectionCore[Any, Any], demand: Demand | None, on_status: Callable[[], None]
-    ) -> None:
-        self._collection = collection
-        self._demand = demand
-        self._on_status = on_status
-        self._told = self._state()
-        self._is_released = False
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether what was asked for has been loaded once."""
-        return self._state()[0]
-
-    @property
-    def error(self) -> Exception | None:
-        """Why loading failed."""
-        return self._state()[1]
-
-    @property
-    def demand(self) -> Demand | None:
-        """The demand, for an on-demand collection."""
-        return self._demand
-
-    def release(self) -> None:
-        """Stop needing it. Idempotent."""
-        if not self._is_released:
-            self._is_released = True
-            self._collection._release_lease(self)
-
-    def tell(self) -> None:
-        """Call back if the state is another than the last one told."""
-        state = self._state()
-        if state != self._told and not self._is_released:
-            self._told = state
-            self._on_status()
-
-    def _state(self) -> tuple[bool, Exception | None]:
-        collection = self._collection
-        life = collection._life
-        if self._demand is not None:
-            return self._demand.is_ready, life.error or self._demand.error
-        if life.status == "cleaned-up":
-            return False, collection._stopped
-        return life.was_ready, life.error
 
 
 def _bucket(subset: LoadSubset) -> Hashable:
