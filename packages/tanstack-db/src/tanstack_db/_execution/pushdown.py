@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .._base.ir import Call, Const, ExprIR, IncludeIR, JoinIR, QueryIR, Ref
 from .._base.relation import LiveSource
-from ..query import Query
+from ..query._built import Built
 
 if TYPE_CHECKING:
     from .._collections.client import DbClient
@@ -80,7 +80,7 @@ def _pass_on(
 
 def open_sources(ir: QueryIR, client: DbClient) -> tuple[LiveSource[Any], ...]:
     """Return the sources of a query to be opened: subqueries that load by parameters are told what is known."""
-    queries = [index for index, item in enumerate(ir.sources) if isinstance(item.source, Query)]
+    queries = [index for index, item in enumerate(ir.sources) if isinstance(item.source, Built)]
     needing = {index for index in queries if _loads_by_parameters(ir.sources[index].source, client)}
     if not needing:
         return tuple(item.source for item in ir.sources)
@@ -97,7 +97,7 @@ def open_sources(ir: QueryIR, client: DbClient) -> tuple[LiveSource[Any], ...]:
                 for (owner, path), values in known.items()
                 if owner == index and (column := _inside(inner, path)) is not None
             ]
-            source = Query[Any, Any](replace(inner, where=(*inner.where, *told))) if told else source
+            source = Built[Any](replace(inner, where=(*inner.where, *told))) if told else source
         opened.append(source)
     return tuple(opened)
 

@@ -1,7 +1,10 @@
 """Queries: what they say, and how that becomes functions of rows.
 
 ================  ==================================================================================================
-``_builder``      `QueryBuilder`, `Query`, `Grouped`, `One`: immutable, typed; ``_clauses`` reads each clause's forms
+``_builder``      `QueryBuilder`: where a query begins
+``_query``        `Query`, `Grouped`: immutable, typed; ``_clauses`` reads each clause's forms
+``_levels``       whether a clause belongs to a query's level or begins another, as after a projection
+``_built``        `One`, and what all queries have in common
 ``_includes``     the children of `Query.include`, parted from what names their parent
 ``_aggregates``   `count` and its kin; ``_grouping`` traces the function that calls them, and replays it per result
 ``_sources``      names, columns and string paths
@@ -15,9 +18,11 @@ The trees that all of these pass on are in ``_base.ir``.
 """
 
 from ._aggregates import avg, collect, count, count_if, max_, min_, sum_
-from ._builder import Cond, Grouped, One, Op, Query, QueryBuilder, Source
+from ._builder import QueryBuilder
+from ._built import One
 from ._expr import Expr, col
 from ._functions import case, concat
+from ._query import Cond, Grouped, Op, Query, Source
 
 __all__ = [
     "Cond",

@@ -14,6 +14,7 @@ from typing import Any
 
 from .._base.ir import Call, ExprIR, Grouping, IncludeIR, Outer, QueryIR, Ref, RowFunction, SourceIR, refs
 from .._errors import QueryError
+from ._built import Built
 from ._expr import Expr, Trace, describe
 from ._sources import row_sources, shapes_of, source_ir
 from ._trace import run
@@ -97,9 +98,7 @@ def include_of(children: Callable[..., Any], level: QueryIR, name: str | None) -
         totals=totals,
     )
     if base.joins or base.union or base.distinct:
-        from ._builder import Query
-
-        source = source_ir(Query[Any, Any](base), name)
+        source = source_ir(Built[Any](base), name)
     else:
         # One source and conditions on it: no query of its own is needed, and its parameters can be bound from here.
         include = replace(include, where=base.where)
