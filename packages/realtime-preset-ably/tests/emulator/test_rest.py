@@ -282,6 +282,10 @@ async def test_requests_that_cannot_be_read(world: World) -> None:
     cases: list[tuple[Mapping[str, Any], int, int]] = [
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, 40000),
         ({"content": b"[" * 100_000, "headers": {"content-type": "application/json"}}, 400, 40000),
+        ({"content": b'{"data":{"x":NaN}}'}, 400, 40000),
+        ({"content": b'{"data":{"x":1e999}}'}, 400, 40000),
+        ({"content": b'{"data":"\\ud800"}'}, 400, 40000),
+        ({"content": b'{"data":"\xff"}'}, 400, 40000),
         ({"content": b"\xc1", "headers": {"content-type": "application/x-msgpack"}}, 400, 40000),
         ({"content": b"a=b", "headers": {"content-type": "application/x-www-form-urlencoded"}}, 415, 41500),
         ({"content": b"x" * (1024 * 1024 + 1)}, 413, 41300),

@@ -20,6 +20,7 @@ from itertools import zip_longest
 from typing import Final, cast
 
 from ._errors import bad_request
+from ._json import from_json
 
 __all__ = ["MAX_RESOURCES", "OPERATIONS", "Capability"]
 
@@ -84,7 +85,7 @@ class Capability:
         """
         if isinstance(value, str):
             try:
-                value = json.loads(value)
+                value = from_json(value)
             except (ValueError, RecursionError):
                 raise bad_request('a capability is a JSON object, as in {"todos":["subscribe"]}') from None
         if not isinstance(value, dict):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 from . import _msgpack
 from ._errors import AblyError, bad_request
+from ._json import from_json
 from ._wire import Format, pack
 
 __all__ = ["MAX_BODY", "Receive", "Request", "Response", "Scope", "Send", "error_response", "read_request"]
@@ -64,7 +64,7 @@ class Request:
             if media == _MEDIA["msgpack"]:
                 return _msgpack.unpackb(self.body)
             if media in ("", _MEDIA["json"]):
-                return json.loads(self.body)
+                return from_json(self.body.decode())
         except (ValueError, RecursionError):
             raise bad_request(f"the body is not {media or 'JSON'}") from None
         raise AblyError(f"a body is application/json or application/x-msgpack, not {media}", 41500)

@@ -20,6 +20,7 @@ from typing import Final, cast
 from ._access import Access, Key
 from ._capability import Capability
 from ._errors import AblyError, bad_request
+from ._json import from_json
 
 __all__ = [
     "MAX_TOKEN",
@@ -221,7 +222,7 @@ def _b64(text: str) -> bytes:
 
 def _object(text: str) -> Mapping[str, object]:
     try:
-        value = json.loads(_b64(text))
+        value = from_json(_b64(text).decode())
     except (ValueError, RecursionError):
         raise _invalid("a part of it is not JSON") from None
     if not isinstance(value, dict):

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 
 from . import _msgpack
 from ._errors import AblyError, bad_request
+from ._json import from_json
 
 __all__ = ["Action", "Flag", "Format", "Frame", "Message", "canonical", "decode", "for_reader", "pack"]
 
@@ -126,7 +127,7 @@ def decode(raw: str | bytes) -> dict[str, Any]:
         AblyError: 40000 if it is no protocol message.
     """
     try:
-        found: Any = _msgpack.unpackb(raw) if isinstance(raw, bytes) else _from_json(raw)
+        found: Any = _msgpack.unpackb(raw) if isinstance(raw, bytes) else from_json(raw)
     except (ValueError, RecursionError):
         raise bad_request("a protocol message is one JSON or MessagePack object") from None
     if not isinstance(found, dict):
@@ -184,22 +185,6 @@ def pack(value: object, format: Format) -> str | bytes:  # noqa: A002
     if format == "json":
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return _msgpack.packb(value)
-
-
-def _from_json(text: str) -> Any:
-    """Read JSON that can be written again: without NaN, and without halves of surrogate pairs.
-
-    Raises:
-        ValueError: If it is other than that.
-    """
-    found: Any = json.loads(text, parse_constant=_no_number)
-    if "\\ud" in text.lower():
-        json.dumps(found, ensure_ascii=False).encode()
-    return found
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _steps(encoding: str | None, last: str) -> str:
