@@ -340,8 +340,10 @@ class RealtimeClient:
         Returns:
             What waits until the server has accepted it, and raises as `publish` does; None where nothing was sent.
         """
-        link = self._driver.link if self.is_connected else None
-        answered = link.begin_publish(wire, data) if isinstance(link, EagerLink) else None
+        link = self._driver.link
+        if link is None or not self.is_connected or not isinstance(link, EagerLink):
+            return None
+        answered = link.begin_publish(wire, data)
         return None if answered is None else lambda: self._send(wire, data, lambda _: answered())
 
     async def publish_via_http(self, channel: ChannelLike, data: JSON, /) -> None:
