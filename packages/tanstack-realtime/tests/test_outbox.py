@@ -29,8 +29,12 @@ class Provider:
         self.accepted.append((channel, message.get("n", message.get("action"))))
 
 
+def never(_channel: str, _message: Mapping[str, Any]) -> None:
+    """Take nothing at once."""
+
+
 def outbox(provider: Provider, reported: list[Exception], **options: Any) -> Outbox:
-    options.setdefault("begin", lambda channel, message: None)
+    options.setdefault("begin", never)
     return Outbox(send=provider.send, report=reported.append, random=lambda: 0.5, **options)
 
 
