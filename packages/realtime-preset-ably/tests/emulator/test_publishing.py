@@ -142,7 +142,7 @@ def test_publishing_needs_the_operation_and_the_mode(world: World) -> None:
     modeless.attach(flags=Flag.SUBSCRIBE)
 
     assert refusal(denied.publish(0, "1")) == (0, 40160)
-    assert refusal(modeless.publish(0, "1")) == (0, 40024)
+    assert refusal(modeless.publish(0, "1")) == (0, 40165)
     assert reader.data() == []
 
 
@@ -181,7 +181,7 @@ def test_presence_needs_operation_mode_identity_and_an_attachment(world: World) 
     absent = world.connect(clientId="a")
 
     assert refusal(denied.present(0, ENTER)) == (0, 40160)
-    assert refusal(modeless.present(0, ENTER)) == (0, 40024)
+    assert refusal(modeless.present(0, ENTER)) == (0, 40165)
     assert refusal(nobody.present(0, ENTER)) == (0, 91000)
     assert refusal(absent.present(0, ENTER)) == (0, 91001)
     assert refusal(member(world, "m").present(1, ENTER, clientId="you")) == (1, 40012)

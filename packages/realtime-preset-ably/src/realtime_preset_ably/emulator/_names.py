@@ -94,8 +94,8 @@ def parse_rewind(value: str | None) -> Rewind | None:
 
 
 def requested_modes(flags: int, params: Mapping[str, str]) -> Flag:
-    """Return the channel modes that an ATTACH asks for: by its flags, by its parameter ``modes``, or all."""
-    asked = Flag(flags & _ALL_MODES)
+    """Return the channel modes that an ATTACH asks for: by its parameter ``modes``, else by its flags, else all."""
+    named = Flag(0)
     for mode in params.get("modes", "").lower().split(","):
-        asked |= _MODES.get(mode.strip(), Flag(0))
-    return asked or _ALL_MODES
+        named |= _MODES.get(mode.strip(), Flag(0))
+    return named or Flag(flags & _ALL_MODES) or _ALL_MODES

@@ -189,7 +189,7 @@ class Operations:
         self._peer.access.require(operation, name)
         attachment = self.attachments.get(wire)
         if attachment is not None and mode not in attachment.modes:
-            raise AblyError(f"the channel {wire!r} was attached without the mode {mode.name}", 40024)
+            raise AblyError(f"the channel {wire!r} was attached without the mode {mode.name}", 40165)
 
     def _author(self, claimed: str | None) -> str | None:
         return self._peer.access.author(claimed, self._peer.identity)
