@@ -38,12 +38,13 @@ class Application:
     operations: frozenset[str] = ALL
     expires_in: float = 900.0
     failure: RealtimeError | None = None
+    thinks: float = 0.02
     asked: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
     published: list[tuple[str, JSON, str]] = field(default_factory=list[tuple[str, JSON, str]])
 
     async def grant(self, channels: Sequence[str], /) -> Grant:
         self.asked.append(tuple(channels))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(self.thinks)
         if self.failure is not None:
             raise self.failure
         return Grant(
@@ -173,10 +174,11 @@ class FakeConnection:
         asyncio.get_running_loop().call_soon(self.changed, "connected", NOTHING)
 
     async def authorize(self) -> None:
+        takes = self.takes
         token = await self.renew()
         if self.mute:
             await asyncio.get_running_loop().create_future()
-        await asyncio.sleep(self.takes)
+        await asyncio.sleep(takes)
         self.tokens.append(token)
         self.changed("update", NOTHING)
 
@@ -245,15 +247,15 @@ async def at(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Setting]:
     monkeypatch.setattr(_link, "SdkConnection", new_connection)
     application, sink = Application(), Sink()
 
-    async def exchange(_: Grant) -> Mapping[str, Any]:
-        return {"token": f"t{len(application.asked)}"}
+    async def exchange(grant: Grant) -> Mapping[str, Any]:
+        return {"token": f"for {sorted(grant.granted)}"}
 
     link = AblyLink(
         sink,
         application=application,
         grant=await application.grant(()),
         host="ably",
-        token={"token": "t0"},
+        token={"token": "for []"},
         exchange=exchange,
         timing=AblyTiming(),
     )
@@ -360,16 +362,17 @@ async def test_an_application_that_does_not_know_us_ends_it(at: Setting) -> None
     assert at.sink.ends == [CloseReason(4401, "signed out", retry=False)]
 
 
-async def test_tokens_are_taken_in_the_order_in_which_they_were_asked_for(at: Setting) -> None:
+@pytest.mark.parametrize("slow", ["Ably", "the application"])
+async def test_tokens_are_taken_in_the_order_in_which_they_were_asked_for(at: Setting, slow: str) -> None:
     """Ably prompts for a token while a channel is added: the one without the channel does not come last."""
-    at.sdk.takes = 1.0
+    at.sdk.takes, at.application.thinks = (1.0, 0.0) if slow == "Ably" else (0.0, 1.0)
     prompted = asyncio.ensure_future(at.sdk.authorize())
     await asyncio.sleep(0.01)
-    at.sdk.takes = 0.0
+    at.sdk.takes = at.application.thinks = 0.0
     await at.link.subscribe("a", since=None)
     await prompted
     assert at.application.asked == [(), (), ("a",)]
-    assert [token["token"] for token in at.sdk.tokens] == ["t0", "t2", "t3"]
+    assert [token["token"] for token in at.sdk.tokens] == ["for []", "for []", "for ['a']"]
 
 
 async def test_ably_has_to_take_a_token(at: Setting) -> None:
