@@ -34,9 +34,10 @@ def _told(value: Any) -> Any:
 
 
 def _meant(value: Any) -> Any:
-    if isinstance(value, dict) and "$bytes" in value:
-        return bytearray(base64.b64decode(cast("dict[str, str]", value)["$bytes"]))
-    return value
+    if not isinstance(value, dict):
+        return value
+    given = cast("dict[str, Any]", value)
+    return bytearray(base64.b64decode(given["$bytes"])) if "$bytes" in given else given
 
 
 def _facts(error: Any) -> Said | None:
@@ -199,9 +200,10 @@ class PythonClient(SdkClient):
         await self._channel(channel).detach()
 
     async def subscribe(self, channel: str, params: dict[str, str] | None = None) -> None:
-        await self._channel(channel, params).subscribe(
-            lambda heard: self._say("message", channel=channel, **_message(heard))
-        )
+        def hear(message: Any) -> None:
+            self._say("message", channel=channel, **_message(message))
+
+        await self._channel(channel, params).subscribe(hear)
 
     async def publish(self, channel: str, data: Any, name: str | None = None) -> None:
         await self._channel(channel).publish(name, _meant(data))
@@ -215,9 +217,10 @@ class PythonClient(SdkClient):
         return {"messages": [_message(message) for message in page.items], "more": page.has_next()}
 
     async def watch(self, channel: str) -> None:
-        await self._channel(channel).presence.subscribe(
-            lambda heard: self._say("presence", channel=channel, **_member(heard))
-        )
+        def hear(member: Any) -> None:
+            self._say("presence", channel=channel, **_member(member))
+
+        await self._channel(channel).presence.subscribe(hear)
 
     async def enter(self, channel: str, data: Any) -> None:
         await self._channel(channel).presence.enter(data)

@@ -149,15 +149,15 @@ class Relay:
         body = await request.body()
         self.asked.append(Asked(request.method, path, dict(request.headers), json.loads(body) if body else None))
         planned = self.plan.pop(0) if self.plan else None
+        status = abs(planned or 0)
+        error = {"message": "as the test planned", "code": status * 100, "statusCode": status, "href": ""}
+        response: Response = JSONResponse({"error": error}, status)
         if planned is None or planned <= 0:
             passed = await self._http.request(
                 request.method, f"{self._behind}{path}", headers=request.headers.raw, content=body
             )
-            response = Response(passed.content, passed.status_code, media_type=passed.headers["content-type"])
+            if planned is None:
+                response = Response(passed.content, passed.status_code, media_type=passed.headers["content-type"])
         if planned == 0:
             await self._ended.wait()
-        if planned:
-            status = abs(planned)
-            error = {"message": "as the test planned", "code": status * 100, "statusCode": status, "href": ""}
-            response = JSONResponse({"error": error}, status)
         await response(scope, receive, send)

@@ -91,6 +91,7 @@ async def test_killed_and_started_again(app: AblyApp, kit: Kit, screens: Screens
         await meanwhile.persisted()
         await app.start_ably()
         await converge(kit, ann, bob, ids=["before", "meanwhile"])
+        await kit.until(lambda: screens.table.reads >= reads + 2, "both have asked")
         await kit.quiet()
         assert screens.table.reads == reads + 2
         await front.hears("channel", channel=TODOS.raw, state="attached", resumed=False, times=2)

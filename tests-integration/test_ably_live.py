@@ -32,7 +32,7 @@ from test_ably_sdks import (
     test_without_echo_it_does_not_hear_itself,
 )
 
-from tanstack_realtime.testing import ConformanceProvider
+from tanstack_realtime.testing import ConformanceProvider, Fault
 
 __all__ = [
     "binary",
@@ -89,8 +89,9 @@ async def side(name: str, binary: bool) -> AsyncIterator[Side]:
 @pytest.fixture
 async def provider(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LiveApp]:
     away = "nobody can do that to Ably"
-    lacks = {"cut": away, "half_open": away, "restart": away}
-    async with LiveApp(monkeypatch, quiet=1.5, answer_within=10.0, timing=None, lacks=lacks) as provider:
+    lacks: dict[Fault, str] = {"cut": away, "half_open": away, "restart": away}
+    provider = LiveApp(monkeypatch, quiet=1.5, answer_within=10.0, timing=None, lacks=lacks)
+    async with provider:
         yield provider
 
 

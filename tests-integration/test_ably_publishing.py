@@ -205,7 +205,11 @@ async def test_a_thousand_messages_keep_their_order(app: AblyApp, kit: Kit, js: 
     ann = await kit.client("ann")
     heard: list[int] = []
     queue: asyncio.Queue[Inbound] = asyncio.Queue()
-    for listener in (lambda message: heard.append(message.data["n"]), queue.put_nowait):
+
+    def hear(message: Inbound) -> None:
+        heard.append(message.data["n"])
+
+    for listener in (hear, queue.put_nowait):
         await kit.soon(ann.subscribe(channel, listener).live(), "it is live")
 
     async def read() -> list[int]:

@@ -48,7 +48,8 @@ class Side:
         if "key" not in options:
             options.setdefault("auth", {"key": self.key, "params": {"clientId": name, **EVERYTHING}})
         options.setdefault("port", self.port)
-        client = await self.sdk.open(name, **{"binary": self.binary, **options})
+        options.setdefault("binary", self.binary)
+        client = await self.sdk.open(name, **options)
         await client.do("connected")
         return client
 
