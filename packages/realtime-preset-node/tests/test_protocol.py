@@ -40,6 +40,7 @@ from realtime_preset_node._frames import (
     Welcome,
 )
 from realtime_preset_node._protocol import (
+    body_of,
     client_frame,
     error_frame,
     message_body,
@@ -151,6 +152,8 @@ def test_the_client_reads_a_message(channel: str, offset: int, data: Any, user: 
     frame = message_frame(channel, message_body(offset, encode_json(data), user), own=own)
     assert parse_server_frame(frame) == Message(channel, offset, data, user, own)
     assert "\n" not in frame
+    if not own:
+        assert body_of(channel, frame) == message_body(offset, encode_json(data), user)
 
 
 @given(_channels, _ids, _text, st.none() | st.booleans(), st.lists(st.tuples(_json, st.none() | _text), max_size=3))

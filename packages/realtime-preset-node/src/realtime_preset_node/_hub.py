@@ -18,12 +18,12 @@ import functools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 from tanstack_realtime.server import ServerObserver
 
 from ._packet import BATCH_BYTES, Packet, join_packets
-from ._protocol import message_body, message_frame
+from ._protocol import body_of, message_body, message_frame
 from ._settings import HistoryLimits
 from ._slow import DropOldest, Droppable, LatestPerKey, SlowReaders
 
@@ -94,12 +94,6 @@ class HubStatistics:
     history_size: int
 
 
-class _Kept(NamedTuple):
-    at: float
-    body: str
-    size: int
-
-
 class _Stream:
     __slots__ = (
         "_caught_up",
@@ -119,7 +113,8 @@ class _Stream:
         self.epoch = epoch
         self.lane = lane
         self.offset = 0
-        self.history: deque[_Kept] = deque()
+        self.history: deque[tuple[float, Packet]] = deque()
+        """When each message was published, and what everybody got."""
         self.subscribers: dict[Subscriber, None] = {}
         self._limits = limits
         self.size = 0
@@ -194,19 +189,19 @@ class _Stream:
     def trim(self, now: float) -> None:
         history, limits = self.history, self._limits
         while history and (
-            len(history) > limits.messages or self.size > limits.size or history[0].at + limits.age <= now
+            len(history) > limits.messages or self.size > limits.size or history[0][0] + limits.age <= now
         ):
             self.forget_oldest()
 
     def forget_oldest(self) -> None:
-        self.size -= self.history.popleft().size
+        self.size -= self.history.popleft()[1].size
 
     def after(self, epoch: str, offset: int) -> list[str] | None:
-        """Return the bodies after a position, or None where completeness cannot be proved."""
+        """Return the frames after a position, or None where completeness cannot be proved."""
         missed = self.offset - offset
         if epoch != self.epoch or missed < 0 or missed > len(self.history):
             return None
-        return [kept.body for kept in list(self.history)[len(self.history) - missed :]]
+        return [packet.text for _, packet in list(self.history)[len(self.history) - missed :]]
 
 
 class Hub:
@@ -264,10 +259,11 @@ class Hub:
         self._idle.pop(channel, None)
         self._channels_of.setdefault(subscriber, set()).add(channel)
         missed = stream.after(*since) if since is not None else None
+        bodies = [body_of(channel, frame) for frame in missed or ()]
         if opened:
             self._observer.channel_opened(channel)
         recovered = None if since is None else missed is not None
-        return Subscribed(stream.epoch, stream.offset, recovered, missed or ())
+        return Subscribed(stream.epoch, stream.offset, recovered, bodies)
 
     def unsubscribe(self, subscriber: Subscriber, channel: str, now: float) -> None:
         """Remove a subscriber from a channel. One that never subscribed is not an error."""
@@ -331,7 +327,7 @@ class Hub:
             key = self._slow_readers.key(stream.lane.policy, channel, data)
             make = functools.partial(Droppable, offset=stream.offset, key=key)
         packet = make(message_frame(channel, body))
-        self._keep(stream, body, packet.size, now)
+        self._keep(stream, packet, now)
         if publisher is not None and publisher in stream.subscribers:
             self.catch_up(publisher)
             stream.hand((make(message_frame(channel, body, own=True)),), (publisher,))
@@ -377,10 +373,10 @@ class Hub:
                 return
             self._drop_idle(channel)
 
-    def _keep(self, stream: _Stream, body: str, size: int, now: float) -> None:
+    def _keep(self, stream: _Stream, packet: Packet, now: float) -> None:
         before = stream.size
-        stream.history.append(_Kept(now, body, size))
-        stream.size += size
+        stream.history.append((now, packet))
+        stream.size += packet.size
         stream.trim(now)
         self._kept += stream.size - before
         while self._kept > self._limits.total_size:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectInflow", "message_text", "read_messages"]
 
-_FRAMES_IN_A_ROW: Final = 512
+_FRAMES_IN_A_ROW: Final = 1024
 """So many frames of one connection are handled before other connections have their turn."""
 
 

@@ -76,6 +76,25 @@ class Peer:
             `AuthenticationError`.
     """
 
+    __slots__ = (
+        "_answers",
+        "_answers_size",
+        "_authenticate",
+        "_catcher",
+        "_finished",
+        "_high_water",
+        "_is_answering",
+        "_lagging",
+        "_loop",
+        "_room",
+        "_shared",
+        "_sink",
+        "_timer",
+        "_worker",
+        "gone",
+        "session",
+    )
+
     def __init__(
         self,
         shared: PeerFactory,

@@ -49,6 +49,7 @@ from ._frames import (
 
 __all__ = [
     "auth_request_frame",
+    "body_of",
     "client_frame",
     "error_frame",
     "gap_frame",
@@ -267,8 +268,8 @@ def parse_client_frame(text: str) -> ClientFrame:
     if head is not None:
         start = head.end()
         scanned = scan_json(text, start)
-        if scanned is not None and scanned[1] == len(text) - 1 and text[-1] == "}":
-            return Publish(int(head[1]), head[2], scanned[0], text[start:-1])
+        if scanned is not None and start + len(scanned[1]) + 1 == len(text) and text[-1] == "}":
+            return Publish(int(head[1]), head[2], *scanned)
     kind, members = _members(text)
     parse = _CLIENT_FRAMES.get(kind)
     return UnknownFrame(kind, members.id) if parse is None else parse(members)
@@ -364,6 +365,11 @@ def message_frame(channel: str, body: str, *, own: bool = False) -> str:
     """Write a live message. A canonical channel needs no escaping: it is ASCII without quotes and backslashes."""
     mark = ',"own":true' if own else ""
     return f'{{"type":"message","channel":"{channel}",{body}{mark}}}'
+
+
+def body_of(channel: str, frame: str) -> str:
+    """Return the body that a live message of the channel, without a mark, was written with."""
+    return frame[len(message_frame(channel, "")) - 1 : -1]
 
 
 def superseding(frame: str, count: int) -> str:

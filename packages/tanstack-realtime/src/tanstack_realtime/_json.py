@@ -66,7 +66,7 @@ def decode_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def scan_json(text: str, start: int) -> tuple[Any, int] | None:
+def scan_json(text: str, start: int) -> tuple[Any, str] | None:
     """Read one JSON value out of a text, if those characters can be passed on as they are.
 
     They cannot where `encode_json` would refuse the value, which is numbers that are not finite, lone surrogates and
@@ -78,17 +78,18 @@ def scan_json(text: str, start: int) -> tuple[Any, int] | None:
         start: where it begins.
 
     Returns:
-        The value and where it ends; None where `decode_json` and `encode_json` must decide.
+        The value and its text; None where `decode_json` and `encode_json` must decide.
     """
     try:
         value, end = _SCAN(text, start)
-        if not text.isascii():
-            text[start:end].encode()
+        raw = text[start:end]
+        if not raw.isascii():
+            raw.encode()
     except (ValueError, StopIteration, RecursionError):
         return None
-    if text.count("[", start, end) + text.count("{", start, end) > MAX_DEPTH:
+    if "\\u" in raw or "\n" in raw or raw.count("[") + raw.count("{") > MAX_DEPTH:
         return None
-    return None if text.find("\\u", start, end) >= 0 or text.find("\n", start, end) >= 0 else (value, end)
+    return value, raw
 
 
 def encode_json(value: object, *, max_depth: int = MAX_DEPTH) -> str:

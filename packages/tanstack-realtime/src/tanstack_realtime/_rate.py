@@ -25,10 +25,14 @@ class TokenBucket:
         """Take a token, and return the seconds after which there would have been one: 0.0 if it was there."""
         if self._rate == float("inf"):
             return 0.0
-        filled = min(self._burst, self._tokens + (now - self._at) * self._rate)
-        self._tokens = max(filled - 1.0, -self._burst - 1.0)
+        left = self._tokens + (now - self._at) * self._rate - 1.0
         self._at = now
-        return 0.0 if self._tokens >= 0.0 else -self._tokens / self._rate
+        if left > self._burst - 1.0:
+            left = self._burst - 1.0
+        elif left < -self._burst - 1.0:
+            left = -self._burst - 1.0
+        self._tokens = left
+        return 0.0 if left >= 0.0 else -left / self._rate
 
     @property
     def debt(self) -> float:
