@@ -14,10 +14,10 @@ from ably_app import AblyApp
 from ably_js import AblyJs, install
 from ably_sdk import SdkError
 from ably_server import KEY, Rest
-from screens import TODOS, Screens, enter, inserted, row, shows
+from screens import PROJECT, TODOS, Screens, enter, inserted, row, shows
 
-from realtime_preset_ably.emulator._wire import Action, Frame
-from tanstack_db import DbClient
+from realtime_preset_ably.emulator import Action, Frame
+from tanstack_db import DbClient, LoadSubset
 from tanstack_realtime import AuthenticationError, ChannelDeniedError, create_realtime_client
 from tanstack_realtime.testing import Kit, RecordingListener
 
@@ -268,6 +268,38 @@ async def test_a_failure_of_the_application_is_not(app: AblyApp, kit: Kit) -> No
     await kit.heard(listener, 1, "a message")
 
     assert app.ways[kit.user("ann")].plan == []
+
+
+async def test_everything_can_be_taken_from_a_user(app: AblyApp, kit: Kit, js: AblyJs) -> None:
+    """Ours is told that it is over; a front end of its own asks again, and it is the application that says no."""
+    ann, bob = await kit.client("ann"), await kit.client("bob")
+    channel = kit.channel()
+    front = await app.front(js, kit.user("ann"), channel.raw)
+    await front.do("subscribe", channel=channel.raw)
+    kit.refuse("ann", channel, "subscribe")
+    await app.realtime.revoke(kit.user("ann"))
+    await kit.until(lambda: ann.store.state.status == "disconnected", "ann is out")
+    dropped = await front.hears("connection", state="disconnected")
+    failed = await front.hears("channel", channel=channel.raw, state="failed")
+    await kit.quiet()
+
+    assert ann.store.state.reason == "access was revoked"
+    assert bob.is_connected
+    assert (dropped["reason"]["code"], failed["reason"]["code"]) == (40141, 40160)
+    assert len(front.events("token")) == 2
+
+
+async def test_clients_of_the_servers_own_process_need_no_http(app: AblyApp, kit: Kit, screens: Screens) -> None:
+    remote = await screens.open()
+    local = create_realtime_client(transport=app.realtime.local_transport(user_id="local"), db=DbClient())
+    async with local:
+        await kit.soon(local.connected(), "the local client connects")
+        todos = local.collection(screens.table.collection)
+        lease = todos.acquire(LoadSubset({"project_id": (PROJECT,)}), lambda: None)
+        await todos.insert(row("t1")).persisted()
+        await kit.until(lambda: remote.ids == ["t1"], "the remote client has its row")
+        lease.release()
+    await local.db.close()
 
 
 FREEZES: dict[str, Frame | None] = {
