@@ -213,11 +213,12 @@ async def test_another_endpoint_is_told_to_the_client(application: Any, monkeypa
     assert (config["preset"], config["url"]) == ("ably", "ws://127.0.0.1:8790")
 
 
-async def test_what_a_revocation_overtakes_is_decided_again(application: Any) -> None:  # S20
+@pytest.mark.parametrize(("revoked", "asked"), [("ann", 2), ("bob", 1)])
+async def test_what_a_revocation_overtakes_is_decided_again(application: Any, revoked: str, asked: int) -> None:  # S20
     member, deciding = True, asyncio.Event()
 
-    async def slow(_user: str, _channel: Channel) -> Permissions:
-        found = Permissions(subscribe=member)
+    async def slow(user_id: str, _channel: Channel) -> Permissions:
+        found = Permissions(subscribe=member or user_id != revoked)
         deciding.set()
         await asyncio.sleep(1)
         return found
@@ -226,8 +227,7 @@ async def test_what_a_revocation_overtakes_is_decided_again(application: Any) ->
     asking = asyncio.ensure_future(granted(application, ["chat:room=1"]))
     await deciding.wait()
     member = False
-    await application.realtime.revoke("bob", "chat:room=1")
-    await application.realtime.revoke("ann", "chat:room=1")
+    await application.realtime.revoke(revoked, "chat:room=1")
 
-    assert capability(await asking) == BASE
-    assert len(application.asked) == 2
+    assert ("chat:room=1" in capability(await asking)) is (revoked == "bob")
+    assert len(application.asked) == asked
