@@ -11,6 +11,7 @@ Layers, each using only those below it:
 ``_collection``, ``_live``          the collections; ``_scoped``: what they share; ``_text_stream``: texts that grow
 ``_feed``, ``_scope``, ``_replica`` rows of collections: when to fetch, what to merge; ``_outbox``, ``_echo``: writes
 ``_live_feed``, ``_live_log``       likewise for live channels; ``_scopes``: the shell that both feeds share
+``_publishing``, ``_state_store``   how a client's messages get out; what it shows of itself
 ``_driver``, ``_subscriptions``     the shells: tasks, timers, listeners; ``_supervisor`` owns the tasks
 ``_connection``, ``_channels``      the machines: events in, actions out, no I/O and no clock; so are ``_presence``,
                                     ``_throttle``

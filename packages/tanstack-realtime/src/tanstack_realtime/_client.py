@@ -6,13 +6,11 @@ import asyncio
 import copy
 import random as _random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from uuid import uuid4
 
 from tanstack_db import DbClient
-from tanstack_store import Derived, Readable, Store
+from tanstack_store import Readable
 
 from ._connection import ConnectionMachine, Phase, Timing
 from ._connection_events import Close, Connect, Disconnect, Emit, Wake
@@ -22,7 +20,6 @@ from ._endpoint import Endpoint
 from ._errors import (
     ClosedError,
     ConfigurationError,
-    NotConnectedError,
 )
 from ._http import DefaultHttp, Http
 from ._keys import ChannelLike, parse_channel, serialize_key
@@ -30,12 +27,14 @@ from ._lifecycle import Lifecycle, LifecycleEvent
 from ._observe import GuardedObserver, Observer
 from ._presence_channel import Presence, PresenceScope
 from ._presence_hub import PresenceHub
+from ._publishing import Publishing
 from ._slot import client_slot
-from ._state import PresenceInfo, RealtimeState, SubscriptionInfo
+from ._state import RealtimeState
+from ._state_store import StateStore
 from ._statistics import ConnectionStatistics
 from ._subscriptions import Listener, Subscription, SubscriptionHub
 from ._supervisor import Supervisor
-from ._transport import JSON, Capabilities, EagerLink, Inbound, Link, OpenRequest, RealtimeTransport
+from ._transport import JSON, Capabilities, Inbound, OpenRequest, RealtimeTransport
 
 if TYPE_CHECKING:
     from typing import Self
@@ -46,12 +45,6 @@ C = TypeVar("C")
 S = TypeVar("S")
 
 OnError: TypeAlias = Callable[[Exception], object]
-
-PUBLISH_WITHIN: Final = 30.0
-"""Seconds until a publish without an answer counts as lost."""
-
-WAIT_FOR_CONNECTION: Final = 10.0
-"""Seconds that a publish waits for a connection that is on its way."""
 
 FOCUS_INTERVAL: Final = 5.0
 """Seconds between two refetches that coming back to the window causes, at least."""
@@ -101,7 +94,7 @@ class RealtimeClient:
     ) -> None:
         self.db: Final = db
         self.observer: Final[Observer] = GuardedObserver(observer or Observer(), self.report)
-        self._connects = self._losses = self._published = self._failed = 0
+        self._connects = self._losses = 0
         self.origin: Final = uuid4().hex
         self.lifecycle: Final = Lifecycle(self._woken)
         self._transport = transport
@@ -114,21 +107,17 @@ class RealtimeClient:
         self._owns_db = owns_db
         self._user_hooks: dict[object, Callable[[], object]] = {}
         self._last_focus = -FOCUS_INTERVAL
-        self._store = Store(RealtimeState())
-        self._refresh: asyncio.Handle | None = None
         self._before_close: dict[object, Callable[[], Awaitable[object]]] = {}
         self._ending = False
         self._closing = False
         self._closed = asyncio.Event()
-        self.store: Final[Readable[RealtimeState]] = Derived(lambda: self._store.state, deps=[self._store])
-        """What the client shows of itself: ``client.store.state.status``. Read-only; can be subscribed to."""
         self._supervisor = Supervisor(self.report)
         self._machine = ConnectionMachine(random=random, timing=timing)
         self._hub = SubscriptionHub(
             supervisor=self._supervisor,
             random=random,
             report=self.report,
-            changed=self._subscriptions_changed,
+            changed=self._channels_changed,
             heard=self._heard,
             observer=self.observer,
         )
@@ -137,8 +126,11 @@ class RealtimeClient:
             random=random,
             report=self.report,
             keeps_state=self._presence_kept,
-            changed=self._subscriptions_changed,
+            changed=self._channels_changed,
         )
+        self._state = StateStore(self._hub, self._presence, self.report)
+        self.store: Final[Readable[RealtimeState]] = self._state.store
+        """What the client shows of itself: ``client.store.state.status``. Read-only; can be subscribed to."""
         self._driver = ConnectionDriver(
             transport=transport,
             machine=self._machine,
@@ -151,10 +143,11 @@ class RealtimeClient:
             focused=self._focused,
             report=self.report,
         )
+        self._publishing = Publishing(transport, self._driver, self._endpoint, self._hub, self._state, self.observer)
         client_slot(db).attach(self)
 
     def __repr__(self) -> str:
-        return f"<RealtimeClient {self._store.state.status} {self._url or 'in process'}>"
+        return f"<RealtimeClient {self._state.state.status} {self._url or 'in process'}>"
 
     # -- connection ----------------------------------------------------------------------------------------------------
 
@@ -243,9 +236,9 @@ class RealtimeClient:
             connects=self._connects,
             losses=self._losses,
             messages=self._hub.messages,
-            published=self._published,
-            failed=self._failed,
-            channels=len(self._store.state.subscriptions),
+            published=self._publishing.published,
+            failed=self._publishing.failed,
+            channels=len(self._state.state.subscriptions),
         )
 
     def collection(self, collection: C, /) -> C:
@@ -296,7 +289,7 @@ class RealtimeClient:
     async def publish(self, channel: ChannelLike, data: JSON, /) -> None:
         """Publish over the connection, and wait until the server has accepted it.
 
-        While a connection is on its way, waits for it, at most `WAIT_FOR_CONNECTION` seconds. Needs no subscription.
+        While a connection is on its way, waits for it, at most 10 seconds. Needs no subscription.
 
         Args:
             channel: ``("chat", {"room": "1"})`` or a `Channel`.
@@ -311,9 +304,7 @@ class RealtimeClient:
             ClosedError: the client was closed.
         """
         self._require_open()
-        wire = serialize_key(channel)
-        await self._wait_for_link(f"publish to {wire!r}")
-        await self._send(wire, data, lambda link: link.publish(wire, data))
+        await self._publishing.over_link(serialize_key(channel), data)
 
     def publish_soon(self, channel: ChannelLike, data: JSON, /) -> None:
         """Publish over the connection without waiting: for handlers of events. A failure reaches ``on_error``.
@@ -340,11 +331,7 @@ class RealtimeClient:
         Returns:
             What waits until the server has accepted it, and raises as `publish` does; None where nothing was sent.
         """
-        link = self._driver.link
-        if link is None or not self.is_connected or not isinstance(link, EagerLink):
-            return None
-        answered = link.begin_publish(wire, data)
-        return None if answered is None else lambda: self._send(wire, data, lambda _: answered())
+        return self._publishing.begin(wire, data)
 
     async def publish_via_http(self, channel: ChannelLike, data: JSON, /) -> None:
         """Publish through the server's ``/publish`` route. Works without a connection, on every preset.
@@ -359,8 +346,7 @@ class RealtimeClient:
             ClosedError: the client was closed.
         """
         self._require_open()
-        wire = serialize_key(channel)
-        await self._observed(wire, data, self._endpoint.publish(wire, data))
+        await self._publishing.over_http(serialize_key(channel), data)
 
     # -- for collections -----------------------------------------------------------------------------------------------
 
@@ -403,9 +389,7 @@ class RealtimeClient:
                 if isinstance(self._http, DefaultHttp):
                     await self._http.aclose()
             finally:
-                if self._refresh is not None:
-                    self._refresh.cancel()
-                self._refresh_subscriptions()
+                self._state.close()
                 self._closed.set()
 
     def before_close(self, callback: Callable[[], Awaitable[object]], /) -> Callable[[], None]:
@@ -434,39 +418,6 @@ class RealtimeClient:
     def _require_open(self) -> None:
         if self._closing:
             raise ClosedError("the client is closed; create a new one")
-
-    async def _wait_for_link(self, what: str) -> None:
-        if self._driver.link is not None:
-            return
-        if self._machine.phase in (Phase.IDLE, Phase.REFUSED):
-            why = self._machine.refusal.reason if self._machine.refusal is not None else "connect() was not called"
-            raise NotConnectedError(f"{what}: not connected, {why}; nothing was sent", reason=why)
-        try:
-            async with asyncio.timeout(WAIT_FOR_CONNECTION):
-                await self._driver.connected()
-        except TimeoutError as error:
-            why = self._store.state.reason or "no answer yet"
-            raise NotConnectedError(
-                f"{what}: no connection within {WAIT_FOR_CONNECTION:g} s ({why}); nothing was sent", reason=why
-            ) from error
-
-    async def _send(self, wire: str, data: JSON, call: Callable[[Link], Awaitable[None]]) -> None:
-        sending = self._driver.request(f"publish to {wire!r}", call, deadline=PUBLISH_WITHIN)
-        await self._observed(wire, data, sending)
-        if not self.capabilities.echo:
-            self._hub.message(wire, Inbound(data, own=True, user_id=self.user_id))
-
-    async def _observed(self, channel: str, data: JSON, sending: Awaitable[None]) -> None:
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        try:
-            await sending
-        except Exception as error:
-            self._failed += 1
-            self.observer.published(channel, data, clock() - started, error)
-            raise
-        self._published += 1
-        self.observer.published(channel, data, clock() - started, None)
 
     async def _make_request(self) -> OpenRequest:
         if self._preset is not None:
@@ -501,24 +452,10 @@ class RealtimeClient:
 
     def _show(self, status: Emit) -> None:
         self._observe(status)
-        retry_at = None
-        if status.retry_in is not None:
-            retry_at = asyncio.get_running_loop().time() + status.retry_in
-        self._set_state(
-            RealtimeState(
-                status=status.status,
-                reason=status.reason,
-                attempt=status.attempt,
-                retry_at=retry_at,
-                connection_id=self._driver.connection_id if status.status == "connected" else None,
-                user_id=self.user_id,
-                subscriptions=self._subscription_infos(),
-                presence=self._presence_infos(),
-            )
-        )
+        self._state.show(status, connection_id=self._driver.connection_id, user_id=self.user_id)
 
     def _observe(self, status: Emit) -> None:
-        was_connected = self._store.state.status == "connected"
+        was_connected = self._state.state.status == "connected"
         if status.status == "connected":
             self._connects += 1
             self.observer.connected(self._driver.connection_id or "", self.user_id)
@@ -526,51 +463,12 @@ class RealtimeClient:
             self._losses += status.reason is not None
             self.observer.disconnected(status.reason)
 
-    def _subscriptions_changed(self) -> None:
-        # Once per turn of the loop: a reconnect changes every channel.
-        if not _loop_runs():
-            self._refresh_subscriptions()
-        elif self._refresh is None:
-            self._refresh = asyncio.get_running_loop().call_soon(self._refresh_subscriptions)
-
-    def _refresh_subscriptions(self) -> None:
-        self._refresh = None
-        self._set_state(
-            replace(self._store.state, subscriptions=self._subscription_infos(), presence=self._presence_infos())
-        )
-
-    def _subscription_infos(self) -> Mapping[str, SubscriptionInfo]:
-        return MappingProxyType(
-            {
-                channel: SubscriptionInfo(state, listeners, None if error is None else error.reason)
-                for channel, (state, listeners, error) in self._hub.snapshot().items()
-            }
-        )
-
-    def _presence_infos(self) -> Mapping[str, PresenceInfo]:
-        return MappingProxyType(
-            {
-                channel: PresenceInfo(
-                    machine.status,
-                    len(machine.others),
-                    machine.state is not None,
-                    None if machine.error is None else machine.error.reason,
-                )
-                for channel, room in self._presence.rooms.items()
-                for machine in (room.machine,)
-            }
-        )
+    def _channels_changed(self) -> None:
+        self._state.refresh_soon()
 
     def _presence_kept(self) -> bool | None:
         can = self._transport.capabilities
         return None if can.presence is None else can.native_presence
-
-    def _set_state(self, state: RealtimeState) -> None:
-        try:
-            self._store.set_state(state)
-        except ExceptionGroup as group:
-            for error in group.exceptions:
-                self.report(error)
 
 
 def _loop_runs() -> bool:
