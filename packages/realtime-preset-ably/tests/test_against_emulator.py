@@ -51,9 +51,12 @@ class Emulator:
         self.authority = Authority(self.clock.now)
         self.allow()
         self.realtime = EmulatorRealtime(self.authority, self.clock)
-        transport = httpx.ASGITransport(EmulatorApplication(self.realtime))
-        self.new_http = lambda: httpx.AsyncClient(transport=transport, base_url="https://emulator")
+        self.transport = httpx.ASGITransport(EmulatorApplication(self.realtime))
         self.http = self.new_http()
+
+    def new_http(self) -> httpx.AsyncClient:
+        """Return what sends requests here, whatever their host."""
+        return httpx.AsyncClient(transport=self.transport, base_url="https://emulator")
 
     def allow(self, *, secret: str = SECRET, revocable: bool = False, capability: dict[str, Any] | None = None) -> None:
         """Say what the application's key may."""
