@@ -67,6 +67,7 @@ def make_hub(
     limits: HistoryLimits | None = None,
     defer: Callable[[Callable[[], None]], object] = at_once,
     policies: Mapping[str, SlowReader] | None = None,
+    readers_in_a_row: int = 1000,
 ) -> Hub:
     numbers = itertools.count(1)
     return Hub(
@@ -75,6 +76,7 @@ def make_hub(
         defer=defer,
         slow_readers=SlowReaders(policies or {}, lambda error: None),
         observer=watcher or ServerObserver(),
+        readers_in_a_row=readers_in_a_row,
     )
 
 
@@ -340,6 +342,38 @@ def test_a_turn_that_never_ends_is_cut() -> None:
     assert max(packet.size for packet in reader.packets) <= BATCH_BYTES
 
 
+def test_very_many_readers_are_served_over_several_turns() -> None:
+    # Mutants that let an answer overtake, serve somebody twice, or forget who joined meanwhile fail here.
+    turn = Turn()
+    hub, readers = make_hub(defer=turn.defer, readers_in_a_row=4), [Reader() for _ in range(11)]
+    for reader in readers:
+        hub.subscribe(reader, "a", None, 0)
+    first, late, leaving, last = readers[0], readers[-3], readers[-2], readers[-1]
+    hub.publish("a", "1", None, 0)
+    hub.publish("a", "2", None, 0)
+    turn.end()
+    assert [len(reader.got) for reader in readers].count(2) == 4
+    hub.publish("a", "3", None, 0)
+    hub.catch_up(late)
+    hub.catch_up(first)
+    assert offsets(late) == offsets(first) == [1, 2, 3]
+    hub.unsubscribe(leaving, "a", 0)
+    assert offsets(leaving) == [1, 2, 3]
+    new = Reader()
+    assert hub.subscribe(new, "a", None, 0).offset == 3
+    assert hub.subscribe(last, "b", None, 0).offset == 0
+    turn.end()
+    turn.end()
+    assert {tuple(offsets(reader)) for reader in readers} == {(1, 2), (1, 2, 3)}
+    hub.publish("a", "4", None, 0)
+    for _ in range(6):
+        turn.end()
+    assert turn.deferred == []
+    staying = [reader for reader in readers if reader is not leaving]
+    assert {tuple(offsets(reader)) for reader in staying} == {(1, 2, 3, 4)}
+    assert (offsets(new), offsets(leaving)) == ([4], [1, 2, 3])
+
+
 # -- against the model -----------------------------------------------------------------------------------------------
 
 _LIMITS = HistoryLimits(messages=4, age=20.0, idle_channels=2)
@@ -362,14 +396,14 @@ class HubMachine(RuleBasedStateMachine):
     Kills: replay off by one at either end, a partial replay when the ring has overflowed, an epoch reused after a
     channel was forgotten, a channel forgotten although it has subscribers, a stale snapshot of the subscribers; a
     message delivered twice to who caught up before the turn ended, or delivered to who subscribed after it; `catch_up`
-    doing nothing; an unsubscribe that loses what was published before.
+    doing nothing; an unsubscribe that loses what was published before; a reader of a later part that is served twice.
     """
 
     @initialize()
     def start(self) -> None:
         self.now = 0.0
         self.turn: list[Callable[[], None]] = []
-        self.hub = make_hub(limits=_LIMITS, defer=self.turn.append)
+        self.hub = make_hub(limits=_LIMITS, defer=self.turn.append, readers_in_a_row=2)
         self.clients = [_Client() for _ in range(3)]
         self.published: dict[str, list[tuple[int, str, float]]] = {}
         self.serial = 0
@@ -417,11 +451,17 @@ class HubMachine(RuleBasedStateMachine):
         self.hub.remove(who.reader, self.now)
 
     @rule()
-    def end_of_turn(self) -> None:
+    def part_of_a_turn(self) -> None:
         assert len(self.turn) <= 1
-        for flush in self.turn:
+        deferred, self.turn[:] = self.turn[:], []
+        for flush in deferred:
             flush()
-        self.turn.clear()
+
+    @rule()
+    def end_of_turn(self) -> None:
+        for _ in range(5):  # everybody's turn comes, in parts
+            self.part_of_a_turn()
+        assert not self.turn
         for who in self.clients:
             self._check(who, complete=True)
 

@@ -8,8 +8,9 @@ No I/O, no clock, no tasks: the caller passes the time, and a subscriber is an o
 * A position of an older epoch, ahead of the stream, or before the oldest kept message cannot be proved complete:
   nothing is replayed and the subscriber is told so. A partial replay would look like a complete one.
 * Messages are numbered and kept at once, and delivered together at the end of the loop's turn: however many there are,
-  a subscriber costs one write. Whoever gets something else in the meantime catches up first, so that every subscriber
-  sees its answers and its channels' messages in the order in which they became true.
+  a subscriber costs one write. Very many subscribers are served over several turns. Whoever gets something else in the
+  meantime catches up first, so that every subscriber sees its answers and its channels' messages in the order in which
+  they became true.
 """
 
 from __future__ import annotations
@@ -94,12 +95,30 @@ class HubStatistics:
     history_size: int
 
 
+class _Round:
+    """Some messages on their way to all readers, a part of the readers at a time."""
+
+    __slots__ = ("_left", "is_over", "joined", "messages")
+
+    def __init__(self, targets: Sequence[Subscriber], messages: Sequence[Packet]) -> None:
+        self.messages = tuple(messages)
+        self.joined = join_packets(self.messages)
+        self.is_over = False
+        self._left = targets
+
+    def next_targets(self, most: int) -> Sequence[Subscriber]:
+        targets, self._left = self._left[:most], self._left[most:]
+        self.is_over = not self._left
+        return targets
+
+
 class _Stream:
     __slots__ = (
         "_caught_up",
         "_limits",
         "_pending",
         "_pending_size",
+        "_round",
         "_targets",
         "epoch",
         "history",
@@ -122,6 +141,8 @@ class _Stream:
         self._targets: tuple[Subscriber, ...] | None = None
         self._pending: list[Packet] = []
         self._pending_size = 0
+        self._round: _Round | None = None
+        """The first of the pending messages, while not everybody has them."""
         self._caught_up: dict[Subscriber, int] = {}
         """How many of the pending messages are not for a subscriber, or not any more."""
 
@@ -139,6 +160,7 @@ class _Stream:
         if not self.subscribers:
             self._pending.clear()  # nobody may find it later: not even who subscribes before the turn ends
             self._pending_size = 0
+            self._round = None
 
     def push(self, packet: Packet, publisher: Subscriber | None) -> None:
         """Take a message for everybody but its publisher, who has it already."""
@@ -160,31 +182,56 @@ class _Stream:
         self._caught_up[subscriber] = len(self._pending)
         self.hand(self._pending[start:], (subscriber,))
 
-    def flush(self) -> None:
-        """Deliver what is pending to everybody who does not have it."""
-        pending, self._pending = self._pending, []
-        caught_up, self._caught_up = self._caught_up, {}
-        self._pending_size = 0
-        if self._targets is None:
-            self._targets = tuple(self.subscribers)
-        targets = self._targets  # a snapshot: a delivery may change the subscribers
-        if caught_up:
-            for subscriber, start in caught_up.items():
-                self.hand(pending[start:], (subscriber,))
-            targets = tuple(target for target in targets if target not in caught_up)
-        self.hand(pending, targets)
+    def flush(self, most: int) -> bool:
+        """Deliver what is pending to the next `most` readers, and return whether everybody has everything.
 
-    def hand(self, packets: Sequence[Packet], targets: Iterable[Subscriber]) -> None:
+        Messages that come while there are readers left wait until all have the earlier ones.
+        """
+        if not self._pending:
+            return True
+        current = self._round
+        if current is not None:
+            targets = [target for target in current.next_targets(most) if target in self.subscribers]
+        else:
+            if self._targets is None:
+                self._targets = tuple(self.subscribers)
+            current = self._round = _Round(self._targets, self._pending)
+            targets = current.next_targets(most)
+        behind: dict[Subscriber, int] = {}
+        if self._caught_up:
+            behind = {target: start for target in targets if (start := self._caught_up.get(target)) is not None}
+            targets = [target for target in targets if target not in behind]
+        # All of this first: a delivery may end a subscription, or a stream.
+        self._advance(current, targets)
+        for target, start in behind.items():
+            self.hand(current.messages[start:], (target,))
+        self.hand(current.messages, targets, current.joined)
+        return not self._pending
+
+    def _advance(self, current: _Round, targets: Iterable[Subscriber]) -> None:
+        end = len(current.messages)
+        if not current.is_over:
+            self._caught_up.update(dict.fromkeys(targets, end))
+            return
+        self._round = None
+        del self._pending[:end]
+        self._pending_size = sum([packet.size for packet in self._pending])
+        self._caught_up = {target: start - end for target, start in self._caught_up.items() if start > end}
+
+    def hand(
+        self, packets: Sequence[Packet], targets: Iterable[Subscriber], joined: Sequence[Packet] | None = None
+    ) -> None:
         """Deliver messages to some subscribers, joined."""
-        joined, lane = join_packets(packets), self.lane
-        if lane is None:
+        if joined is None:
+            joined = join_packets(packets)
+        if self.lane is None:
             for packet in joined:
                 for target in targets:
                     target.deliver(packet)
         else:
             messages = cast("Sequence[Droppable]", packets)  # with a lane, `Hub.publish` makes no others
             for target in targets:
-                target.offer(lane, messages, joined)
+                target.offer(self.lane, messages, joined)
 
     def trim(self, now: float) -> None:
         history, limits = self.history, self._limits
@@ -213,6 +260,8 @@ class Hub:
         defer: calls a function at the end of the loop's turn; it may also call it at once.
         slow_readers: which messages a slow reader may do without.
         observer: hears when a channel gets its first and loses its last subscriber; its methods never raise.
+        readers_in_a_row: so many readers of a channel get their messages before `defer` gives others their turn. The
+            default takes some milliseconds.
     """
 
     def __init__(
@@ -223,7 +272,9 @@ class Hub:
         defer: Callable[[Callable[[], None]], object],
         slow_readers: SlowReaders,
         observer: ServerObserver,
+        readers_in_a_row: int = 1000,
     ) -> None:
+        self._readers_in_a_row = readers_in_a_row
         self._limits = limits
         self._new_epoch = new_epoch
         self._defer = defer
@@ -339,7 +390,8 @@ class Hub:
         if clean:
             self._defer(self.flush)
         if stream.full:
-            stream.flush()
+            while not stream.flush(self._readers_in_a_row):
+                pass
 
     def catch_up(self, subscriber: Subscriber) -> None:
         """Deliver at once what is pending for one subscriber. Call it before sending it anything else."""
@@ -349,10 +401,14 @@ class Hub:
                 stream.catch_up(subscriber)
 
     def flush(self) -> None:
-        """Deliver everything that is pending."""
+        """Deliver what is pending; where there are very many readers, a part now and the rest in the next turns."""
         dirty, self._dirty = self._dirty, {}
-        for stream in dirty.values():
-            stream.flush()
+        left = {channel: stream for channel, stream in dirty.items() if not stream.flush(self._readers_in_a_row)}
+        if left:
+            clean = not self._dirty
+            self._dirty |= left
+            if clean:
+                self._defer(self.flush)
 
     def statistics(self) -> HubStatistics:
         """Return the hub's numbers. Takes time proportional to the number of channels."""
