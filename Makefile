@@ -55,8 +55,8 @@ types: setup  ## mypy and pyright, both strict, tests included
 browser:  ## install Chromium for the browser tests, where it is missing (Debian, as root)
 	@command -v chromium > /dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
 
-servers:  ## install Redis, an engine and compose for the integration tests, where they are missing (Debian, as root)
-	@for package in redis-server:redis-server busybox:busybox docker-compose:docker-compose docker.io:dockerd; do \
+servers:  ## install Redis, an engine, compose and openssl for the integration tests, where they are missing (Debian, as root)
+	@for package in redis-server:redis-server busybox:busybox docker-compose:docker-compose docker.io:dockerd openssl:openssl; do \
 	  command -v $${package#*:} > /dev/null && continue; \
 	  test -n "$${updated:-}" || { apt-get update -qq; updated=yes; }; \
 	  apt-get install -qq -y --no-install-recommends $${package%:*}; \
