@@ -190,6 +190,7 @@ class _Stream:
         if not self._pending:
             return True
         current = self._round
+        targets: Sequence[Subscriber]
         if current is not None:
             targets = [target for target in current.next_targets(most) if target in self.subscribers]
         else:

@@ -29,7 +29,7 @@ def _finite(number: str) -> float:
 
 # Kept: making them takes longer than a small message does.
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-_SCAN: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).scan_once
+_FINITE_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -81,11 +81,11 @@ def scan_json(text: str, start: int) -> tuple[Any, str] | None:
         The value and its text; None where `decode_json` and `encode_json` must decide.
     """
     try:
-        value, end = _SCAN(text, start)
+        value, end = _FINITE_DECODER.raw_decode(text, start)
         raw = text[start:end]
         if not raw.isascii():
             raw.encode()
-    except (ValueError, StopIteration, RecursionError):
+    except (ValueError, RecursionError):
         return None
     if "\\u" in raw or "\n" in raw or raw.count("[") + raw.count("{") > MAX_DEPTH:
         return None
