@@ -1,0 +1,164 @@
+"""Random histories of clients that come and go, against what each of them must have heard."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from realtime_preset_ably.emulator._simulated import Socket, World
+from realtime_preset_ably.emulator._wire import Action, Flag
+
+
+@dataclass
+class Reader:
+    """A client of the channel ``c`` that follows the rules of Ably's SDKs.
+
+    Attributes:
+        socket: Its present socket.
+        serial: The last serial that it saw.
+        heard: What it heard since the last gap.
+        expected: What was published since then.
+        read: How many frames of the socket it has taken.
+    """
+
+    world: World
+    socket: Socket
+    serial: str | None = None
+    heard: list[str] = field(default_factory=list[str])
+    expected: list[str] = field(default_factory=list[str])
+    read: int = 0
+    is_away: bool = False
+
+    def take(self, count: int | None = None) -> None:
+        """Read frames, in order; those that are not read when the socket is lost are lost with it."""
+        frames = self.socket.heard[self.read :][:count]
+        self.read += len(frames)
+        for frame in frames:
+            if frame["action"] == Action.ATTACHED and not Flag(frame["flags"]) & Flag.RESUMED:
+                self.heard.clear()
+                self.expected.clear()
+            if frame["action"] == Action.MESSAGE:
+                self.heard += [message["data"] for message in frame["messages"]]
+            if frame["action"] in (Action.ATTACHED, Action.MESSAGE, Action.PRESENCE):
+                self.serial = frame["channelSerial"]
+
+    def leave(self, unread: int) -> None:
+        frames = len(self.socket.heard) - self.read
+        self.take(max(0, frames - unread))
+        self.socket.lose()
+        self.is_away = True
+
+    def come_back(self) -> None:
+        self.take(0)
+        self.socket, self.read, self.is_away = self.world.resume(self.socket), 0, False
+        self.socket.attach(channelSerial=self.serial)
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("publish"), st.integers(1, 3)),
+        st.tuples(st.just("leave"), st.integers(0, 4)),
+        st.tuples(st.just("back"), st.just(0)),
+        st.tuples(st.just("again"), st.just(0)),
+        st.tuples(st.just("wait"), st.sampled_from([1, 30, 119, 121])),
+        st.tuples(st.just("forget"), st.just(0)),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(STEPS)
+def test_a_reader_hears_everything_once_in_order_or_is_told_of_a_gap(steps: list[tuple[str, int]]) -> None:
+    """Kills: delivering on a resumed socket before its ATTACH, replaying from the client's serial on a live socket,
+    resuming across a trimmed log, forgetting to detach the reader of a forgotten connection."""
+    world = World()
+    publisher = world.connect()
+    reader = Reader(world, world.connect())
+    reader.socket.attach()
+    reader.take()
+    published = 0
+    for step, number in steps:
+        if step == "publish":
+            for _ in range(number):
+                publisher.publish(published, str(published))
+                reader.expected.append(str(published))
+                published += 1
+        elif step == "leave" and not reader.is_away:
+            reader.leave(number)
+        elif step == "back" and reader.is_away:
+            reader.come_back()
+            reader.take()
+        elif step == "again" and not reader.is_away:
+            # What is on its way to it is not in its serial yet.
+            reader.socket.attach(channelSerial=reader.serial)
+            reader.take()
+        elif step == "wait":
+            world.advance(number)
+            if not publisher.outbox.is_open:
+                publisher = world.connect()
+        elif step == "forget":
+            world.realtime.faults.forget_messages()
+    if reader.is_away:
+        reader.come_back()
+    reader.take()
+
+    assert reader.heard == reader.expected[len(reader.expected) - len(reader.heard) :]
+    if Flag(reader.socket.of(Action.ATTACHED)[-1]["flags"]) & Flag.RESUMED:
+        assert reader.heard == reader.expected
+
+
+NOISE = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-5, 1 << 70), st.floats(allow_nan=False), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=6,
+)
+ITEM = st.fixed_dictionaries(
+    {},
+    optional={
+        "data": NOISE,
+        "name": NOISE,
+        "id": NOISE,
+        "clientId": NOISE,
+        "encoding": st.sampled_from(["json", "base64", "utf-8/base64", None]),
+        "extras": NOISE,
+        "action": st.integers(-1, 6),
+    },
+)
+FRAME = st.fixed_dictionaries(
+    {"action": st.integers(-1, 23)},
+    optional={
+        "channel": st.sampled_from(["c", "[?rewind=1]c", "", ":", "[meta]c"]),
+        "msgSerial": st.integers(-2, 5),
+        "messages": st.lists(st.one_of(ITEM, NOISE), max_size=3),
+        "presence": st.lists(st.one_of(ITEM, NOISE), max_size=3),
+        "flags": st.integers(-1, 1 << 70),
+        "channelSerial": st.text(max_size=5),
+        "params": st.dictionaries(st.sampled_from(["rewind", "modes", "echo"]), NOISE, max_size=2),
+        "auth": NOISE,
+        "id": NOISE,
+    },
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(FRAME, max_size=12))
+def test_nothing_that_a_client_sends_breaks_the_server(frames: list[dict[str, object]]) -> None:
+    """Kills: trusting the type of any field, and letting through what one of the formats cannot carry."""
+    world = World()
+    reader = world.connect()
+    reader.attach()
+    socket = world.connect(clientId="me")
+    for frame in frames:
+        if socket.connection is not None and socket.outbox.is_open:
+            world.realtime.receive(socket.connection, socket.outbox, json.dumps(frame))
+    for entry in world.realtime.app("app").channel("c").log:
+        assert entry.frame.encoded("msgpack")
+        assert entry.frame.encoded("json")
+    world.advance(200)
+
+    assert reader.publish(0, "still here")[-1]["action"] == Action.ACK
+    assert len(world.realtime.connections()) <= 2
