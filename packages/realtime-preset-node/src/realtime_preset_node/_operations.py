@@ -1,4 +1,4 @@
-"""What a session asks of the gate, and what it is answered."""
+"""What a session asks of the gate, what it is answered, and how it ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from tanstack_realtime import Channel, RealtimeError
 from tanstack_realtime.server import Permissions, Publication
 
-__all__ = ["AdmitPresence", "AdmitPublish", "AdmitSubscribe", "Authenticate", "Operation", "Outcome"]
+__all__ = ["AdmitPresence", "AdmitPublish", "AdmitSubscribe", "Authenticate", "Closing", "Operation", "Outcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,14 @@ class AdmitPresence:
 
     user_id: str
     channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """The end of a connection from the server's side: the close code, and why."""
+
+    code: int
+    reason: str
 
 
 Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPublish | AdmitPresence

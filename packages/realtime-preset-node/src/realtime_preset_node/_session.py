@@ -22,13 +22,13 @@ import enum
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
-from tanstack_realtime import AuthenticationError, Channel, ChannelDeniedError, RealtimeError
-from tanstack_realtime._json import encode_json
+from tanstack_realtime import AuthenticationError, Channel, RealtimeError
 from tanstack_realtime._rate import TokenBucket
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 
+from ._answers import Answers, Outbox
 from ._frames import (
     ENVELOPE_BYTES,
     VERSIONS,
@@ -51,11 +51,10 @@ from ._frames import (
     Unsubscribe,
     Welcome,
 )
-from ._hub import Hub, Subscriber
-from ._leases import NEVER, Leases
-from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome
-from ._packet import Packet
-from ._presence import Attendee, Rooms
+from ._grants import Grants, presence_grant
+from ._hub import Hub
+from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Closing, Operation, Outcome
+from ._presence import Rooms
 from ._protocol import (
     auth_request_frame,
     error_frame,
@@ -63,26 +62,12 @@ from ._protocol import (
     parse_client_frame,
     ping_frame,
     pong_frame,
-    presence_frame,
-    presence_revoked_frame,
-    revoked_frame,
-    subscription_frame,
     welcome_frame,
 )
 from ._settings import SessionSettings
+from ._watch import AskForToken, SendPing, Stall, Watch
 
-__all__ = [
-    "Closing",
-    "Session",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """Why the server closes the connection."""
-
-    code: int
-    reason: str
+__all__ = ["Session"]
 
 
 class _State(enum.Enum):
@@ -99,9 +84,6 @@ _NEXT: Final = {
     _State.CLOSED: {_State.CLOSED},
 }
 
-_PRESENCE: Final = "presence "
-"""Before a channel in the names of grants: what a presence grant is kept under. No channel has a space."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Recheck:
@@ -112,14 +94,6 @@ class _Recheck:
 class _TooFast:
     id: int | None
     wait: float
-
-
-class _Outbox(Subscriber, Protocol):
-    """Takes replies as it takes messages."""
-
-    def forget(self, channel: str, /) -> None:
-        """Drop what a slow reader has not taken of a channel: the subscription ends or begins anew."""
-        ...
 
 
 _Waiting: TypeAlias = (
@@ -161,7 +135,7 @@ class Session:
         connection_id: str,
         hub: Hub,
         rooms: Rooms,
-        outbox: _Outbox,
+        outbox: Outbox,
         settings: SessionSettings,
         observer: ServerObserver,
         identify: Callable[[str], bool],
@@ -171,10 +145,12 @@ class Session:
         self.user_id: str | None = None
         self.closing: Closing | None = None
         self._hub = hub
-        self._rooms = rooms
-        self._client_id = ""
-        self._stalled = False
         self._outbox = outbox
+        self._answers = Answers(hub, outbox)
+        self._grants = Grants(
+            connection_id, hub=hub, rooms=rooms, answers=self._answers, settings=settings, observer=observer
+        )
+        self._watch = Watch(settings, now)
         self._settings = settings
         self._max_frame_bytes = settings.max_message_bytes + ENVELOPE_BYTES
         self._observer = observer
@@ -182,18 +158,11 @@ class Session:
         self._bucket = TokenBucket(rate=settings.limits.rate, burst=settings.limits.burst, now=now)
         self._state = _State.NEW
         self._started = now
-        self._heard = now
-        self._pinged = False
         self._inbox: deque[tuple[_Waiting, int]] = deque()
         self._inbox_size = 0
         self._running: Hello | Auth | Subscribe | Publish | PresenceJoin | PresenceObserve | _Recheck | None = None
         self._stale = False
         """Whether access was revoked while the running operation was asked: its answer may be older than that."""
-        self._leases = Leases(retry=settings.recheck)
-        self._expires = NEVER
-        """When the identity is no longer good."""
-        self._ask = NEVER
-        """When to ask for a new token."""
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
@@ -201,10 +170,8 @@ class Session:
         """Take one frame. A broken one is answered, never a reason to close, except before the hello is done."""
         if self.closing is not None:
             return
-        self._heard = now
-        self._pinged = False
-        if self._stalled:
-            self._stall(False)
+        if self._watch.hear(now):
+            self._grants.stall(stalled=False)
         frame: ClientFrame | BadFrameError | _TooFast = self._parse(text)
         wait = self._bucket.take(now)
         if wait:
@@ -215,7 +182,7 @@ class Session:
                 frame = _TooFast(frame.id, wait)
         if isinstance(frame, (Ping, Pong)):
             if isinstance(frame, Ping):
-                self._send(pong_frame(frame.id))
+                self._answers.send(pong_frame(frame.id))
             return
         if self._state is _State.NEW and not self._inbox and not isinstance(frame, Hello):
             self.close(CloseCode.PROTOCOL_ERROR, "the first frame must be hello")
@@ -255,32 +222,32 @@ class Session:
                 wire = request.channel
                 self._hub.publish(wire, outcome.text, outcome.user_id, now, publisher=self._outbox, data=outcome.data)
                 self._observer.published(outcome)
-                self._send(ok_frame(request.id))
+                self._answers.send(ok_frame(request.id))
             case Hello(), (str() as user_id, float() | int() | None as expires_in):
-                self._client_id = request.client
+                self._grants.client_id = request.client
                 self._open(user_id, expires_in, now)
             case Hello(), RealtimeError():
                 self._refuse_identity(outcome)
             case Auth(), (str() as user_id, float() | int() | None as expires_in):
                 self._refreshed(request, user_id, expires_in, now)
             case Auth(), RealtimeError(retryable=True):
-                self._send(error_frame(request.id, outcome))
+                self._answers.send(error_frame(request.id, outcome))
             case Auth(), RealtimeError():
                 self._refuse_identity(outcome)
             case Subscribe(), RealtimeError():
-                self._send(error_frame(request.id, outcome))
-                self._drop(request.channel, now)
+                self._answers.send(error_frame(request.id, outcome))
+                self._grants.drop(request.channel, now)
             case Subscribe(), (Channel(), Permissions() as permissions):
-                self._subscribe(request, permissions, now)
+                self._grants.subscribe(request, permissions, now)
             case ((PresenceJoin() | PresenceObserve()), RealtimeError()):
-                self._send(error_frame(request.id, outcome))
-                self._drop(_PRESENCE + request.channel, now)
+                self._answers.send(error_frame(request.id, outcome))
+                self._grants.drop(presence_grant(request.channel), now)
             case ((PresenceJoin() | PresenceObserve()), (Channel(), Permissions() as permissions)):
-                self._enter(request, permissions, now)
+                self._grants.enter(request, permissions, now)
             case _Recheck(), _:
-                self._rechecked(request.channel, outcome, now)
+                self._grants.rechecked(request.channel, outcome, now)
             case Publish(), RealtimeError():
-                self._send(error_frame(request.id, outcome))
+                self._answers.send(error_frame(request.id, outcome))
             case _:
                 raise AssertionError(f"{outcome!r} is no outcome of {request!r}")
 
@@ -293,21 +260,18 @@ class Session:
             if self._state is _State.NEW and now >= self._started + settings.hello_timeout:
                 self.close(CloseCode.SILENT, f"no hello within {settings.hello_timeout:g} s")
             return
-        if now >= self._heard + settings.heartbeat + settings.timeout:
-            self.close(CloseCode.SILENT, f"nothing heard for {settings.heartbeat + settings.timeout:g} s")
-            return
-        if now >= self._heard + settings.heartbeat and not self._pinged:
-            self._pinged = True
-            self._send(ping_frame())
-        if not self._stalled and now >= self._heard + settings.heartbeat + settings.timeout / 2:
-            self._stall(True)
-        if now >= self._expires:
-            self.close(CloseCode.EXPIRED, "the identity has expired and no new token came")
-            return
-        if now >= self._ask:
-            self._ask = now + settings.recheck
-            self._send(auth_request_frame(self._expires - now))
-        self._inbox.extend((_Recheck(grant), 0) for grant in self._leases.expired(now))
+        for action in self._watch.tick(now):
+            match action:
+                case Closing():
+                    self.closing = action
+                    return
+                case SendPing():
+                    self._answers.send(ping_frame())
+                case Stall():
+                    self._grants.stall(stalled=True)
+                case AskForToken(within):
+                    self._answers.send(auth_request_frame(within))
+        self._inbox.extend((_Recheck(grant), 0) for grant in self._grants.expired(now))
 
     def revoke(self, user_id: str, channel: str | None, now: float) -> None:
         """End a user's access to a channel, or with None to everything. Others are not concerned.
@@ -322,9 +286,7 @@ class Session:
         if channel is None:
             self.close(CloseCode.UNAUTHENTICATED, "access was revoked")
             return
-        for grant in (channel, _PRESENCE + channel):
-            if self._has(grant):
-                self._take_back(grant, "revoked", "access was revoked", now)
+        self._grants.revoke(channel, now)
 
     def close(self, code: int, reason: str) -> None:
         """Ask the shell to close the connection. The first reason stays."""
@@ -337,9 +299,7 @@ class Session:
         was_open = self._state is _State.OPEN
         self._move(_State.CLOSED)
         self._inbox.clear()
-        self._leases.clear()
-        self._hub.remove(self._outbox, now)
-        self._rooms.remove(self._outbox)
+        self._grants.end(now)
         if was_open:
             self._observer.disconnected(self.connection_id, self.user_id or "", code)
 
@@ -355,22 +315,15 @@ class Session:
         """When `tick` must be called, on the caller's clock, or None. It moves with every frame."""
         if self.closing is not None or self._state in (_State.AUTHENTICATING, _State.CLOSED):
             return None
-        settings = self._settings
         if self._state is _State.NEW:
-            return self._started + settings.hello_timeout
-        waited = settings.timeout if self._stalled else settings.timeout / 2
-        quiet = self._heard + settings.heartbeat + (waited if self._pinged else 0.0)
-        return min(quiet, self._ask, self._expires, self._leases.due)
+            return self._started + self._settings.hello_timeout
+        return min(self._watch.deadline, self._grants.due)
 
     # -- how ---------------------------------------------------------------------------------------------------------
 
     def _move(self, state: _State) -> None:
         assert state in _NEXT[self._state], (self._state, state)
         self._state = state
-
-    def _send(self, frame: str) -> None:
-        self._hub.catch_up(self._outbox)
-        self._outbox.deliver(Packet(frame))
 
     def _parse(self, text: str) -> ClientFrame | BadFrameError:
         # Characters are at most bytes, so that a frame which is too long in characters need not be encoded.
@@ -396,66 +349,54 @@ class Session:
                 self._running = frame
                 return Authenticate(frame.token)
             case Hello():
-                self._refuse(None, "bad_frame", "hello comes once")
+                self._answers.refuse(None, "bad_frame", "hello comes once")
             case Auth():
                 self._running = frame
                 return Authenticate(frame.token)
             case Subscribe():
-                if self._is_full(frame.id, frame.channel):
-                    return None
-                self._running = frame
-                return AdmitSubscribe(user_id, frame.channel)
+                if self._grants.has_room(frame.id, frame.channel):
+                    self._running = frame
+                    return AdmitSubscribe(user_id, frame.channel)
             case _TooFast():
                 error = RealtimeError(
                     "requests come too fast", code="rate_limited", retryable=True, retry_after=frame.wait
                 )
-                self._send(error_frame(frame.id, error))
+                self._answers.send(error_frame(frame.id, error))
             case _Recheck():
-                if frame.channel in self._leases:
-                    self._running = frame
-                    if frame.channel.startswith(_PRESENCE):
-                        return AdmitPresence(user_id, frame.channel.removeprefix(_PRESENCE))
-                    return AdmitSubscribe(user_id, frame.channel)
+                operation = self._grants.recheck(frame.channel)
+                self._running = None if operation is None else frame
+                return operation
             case PresenceJoin() | PresenceObserve():
-                usable = isinstance(frame, PresenceObserve) or self._state_text(frame) is not None
-                if usable and not self._is_full(frame.id, _PRESENCE + frame.channel):
+                usable = isinstance(frame, PresenceObserve) or self._grants.state_text(frame) is not None
+                if usable and self._grants.has_room(frame.id, presence_grant(frame.channel)):
                     self._running = frame
                     return AdmitPresence(user_id, frame.channel)
             case PresenceUpdate():
-                text = self._state_text(frame)
-                if text is None:
-                    return None
-                if self._rooms.update(self._outbox, frame.channel, text):
-                    self._send(ok_frame(frame.id))
-                else:
-                    self._refuse(frame.id, "not_joined", "this connection is no member here; join first")
+                self._grants.update(frame)
             case PresenceLeave():
-                self._rooms.leave(self._outbox, frame.channel)
-                self._send(ok_frame(frame.id))
+                self._grants.leave(frame.channel)
+                self._answers.send(ok_frame(frame.id))
             case PresenceUnobserve():
-                self._drop(_PRESENCE + frame.channel, self._heard)
-                self._send(ok_frame(frame.id))
+                self._grants.drop(presence_grant(frame.channel), self._watch.heard)
+                self._answers.send(ok_frame(frame.id))
             case Unsubscribe():
-                self._drop(frame.channel, self._heard)
-                self._send(ok_frame(frame.id))
+                self._grants.drop(frame.channel, self._watch.heard)
+                self._answers.send(ok_frame(frame.id))
             case BadFrameError():
-                self._refuse(frame.id, "bad_frame", frame.reason)
+                self._answers.refuse(frame.id, "bad_frame", frame.reason)
             case UnknownFrame():
                 if frame.id is not None:
-                    self._refuse(frame.id, "unsupported", f"this server does not know {frame.type[:64]!r}")
+                    self._answers.refuse(frame.id, "unsupported", f"this server does not know {frame.type[:64]!r}")
         return None
-
-    def _refuse(self, identifier: int | None, code: str, reason: str) -> None:
-        self._send(error_frame(identifier, RealtimeError(reason, code=code)))
 
     def _open(self, user_id: str, expires_in: float | None, now: float) -> None:
         settings = self._settings
         if not self._identify(user_id):
             self.close(CloseCode.TOO_MANY_CONNECTIONS, "the user has too many connections")
             return
-        self.user_id = user_id
-        self._know_for(expires_in, now)
-        self._heard = now
+        self.user_id = self._grants.user_id = user_id
+        self._watch.know_for(expires_in, now)
+        self._watch.hear(now)
         self._move(_State.OPEN)
         welcome = Welcome(
             version=VERSIONS[0],
@@ -467,105 +408,17 @@ class Session:
             max_message_bytes=settings.max_message_bytes,
             restart_spread=settings.restart_spread,
         )
-        self._send(welcome_frame(welcome))
+        self._answers.send(welcome_frame(welcome))
         self._observer.connected(self.connection_id, user_id)
-
-    def _know_for(self, expires_in: float | None, now: float) -> None:
-        self._expires = self._ask = NEVER
-        if expires_in is not None:
-            self._expires = now + expires_in
-            self._ask = self._expires - min(self._settings.refresh, expires_in / 2)
 
     def _refreshed(self, request: Auth, user_id: str, expires_in: float | None, now: float) -> None:
         if user_id != self.user_id:
             # Everything on this connection was granted to somebody else; a new one begins with nothing.
             self.close(CloseCode.EXPIRED, "the token belongs to another user; connect again")
             return
-        self._know_for(expires_in, now)
-        self._send(ok_frame(request.id))
+        self._watch.know_for(expires_in, now)
+        self._answers.send(ok_frame(request.id))
 
     def _refuse_identity(self, error: RealtimeError) -> None:
         final = isinstance(error, AuthenticationError) and not error.retryable
         self.close(CloseCode.UNAUTHENTICATED if final else CloseCode.UNAVAILABLE, error.reason)
-
-    def _subscribe(self, request: Subscribe, permissions: Permissions, now: float) -> None:
-        channel = request.channel
-        self._hub.catch_up(self._outbox)
-        self._outbox.forget(channel)
-        answer = self._hub.subscribe(self._outbox, channel, request.since, now)
-        self._observer.subscribed(self.connection_id, self.user_id or "", channel, answer.recovered)
-        self._leases.grant(channel, permissions.expires_in, now)
-        self._send(
-            subscription_frame(request.id, channel, answer.epoch, answer.offset, answer.recovered, answer.missed)
-        )
-
-    def _rechecked(self, grant: str, outcome: Outcome, now: float) -> None:
-        if grant not in self._leases:
-            return
-        match outcome:
-            case (Channel(), Permissions() as permissions):
-                self._leases.grant(grant, permissions.expires_in, now)
-            case ChannelDeniedError(retryable=True) if self._leases.undecided(grant, now):
-                pass
-            case RealtimeError():
-                self._take_back(grant, outcome.code, outcome.reason, now)
-            case _:
-                raise AssertionError(f"{outcome!r} is no outcome of a subscribe")
-
-    # -- presence ----------------------------------------------------------------------------------------------------
-
-    def _enter(self, request: PresenceJoin | PresenceObserve, permissions: Permissions, now: float) -> None:
-        channel = request.channel
-        if isinstance(request, PresenceJoin):
-            who = Attendee(self.connection_id, self.user_id or "", self._client_id)
-            members = self._rooms.join(self._outbox, channel, who, encode_json(request.state))
-        else:
-            members = self._rooms.observe(self._outbox, channel)
-        self._leases.grant(_PRESENCE + channel, permissions.expires_in, now)
-        self._send(presence_frame(request.id, channel, members))
-
-    def _state_text(self, frame: PresenceJoin | PresenceUpdate) -> str | None:
-        """Return a state as JSON; None where it cannot be one, which is answered."""
-        limit = self._settings.max_presence_bytes
-        try:
-            text = encode_json(frame.state)
-        except ValueError:
-            self._refuse(frame.id, "bad_data", "not JSON")
-            return None
-        if len(text.encode()) > limit:
-            self._refuse(frame.id, "too_large", f"a presence state has at most {limit} bytes")
-            return None
-        return text
-
-    def _stall(self, stalled: bool) -> None:
-        self._stalled = stalled
-        self._rooms.stall(self._outbox, stalled=stalled)
-
-    # -- grants ------------------------------------------------------------------------------------------------------
-
-    def _is_full(self, identifier: int, grant: str) -> bool:
-        limit = self._settings.limits.subscriptions
-        used = self._hub.subscriptions(self._outbox) + self._rooms.count(self._outbox)
-        if used < limit or self._has(grant):
-            return False
-        self._refuse(identifier, "too_many_subscriptions", f"a connection may have {limit} subscriptions")
-        return True
-
-    def _has(self, grant: str) -> bool:
-        if grant.startswith(_PRESENCE):
-            return self._rooms.is_guest(self._outbox, grant.removeprefix(_PRESENCE))
-        return self._hub.is_subscribed(self._outbox, grant)
-
-    def _take_back(self, grant: str, code: str, reason: str, now: float) -> None:
-        self._drop(grant, now)
-        if grant.startswith(_PRESENCE):
-            self._send(presence_revoked_frame(grant.removeprefix(_PRESENCE), code, reason))
-        else:
-            self._send(revoked_frame(grant, code, reason))
-
-    def _drop(self, grant: str, now: float) -> None:
-        self._leases.end(grant)
-        if grant.startswith(_PRESENCE):
-            self._rooms.unobserve(self._outbox, grant.removeprefix(_PRESENCE))
-        else:
-            self._hub.unsubscribe(self._outbox, grant, now)

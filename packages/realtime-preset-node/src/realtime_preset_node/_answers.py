@@ -1,0 +1,46 @@
+"""What a session says to its client, in the order in which it becomes true."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from tanstack_realtime import RealtimeError
+
+from ._hub import Hub, Subscriber
+from ._packet import Packet
+from ._protocol import error_frame
+
+if TYPE_CHECKING:
+    from typing import Final
+
+__all__ = ["Answers", "Outbox"]
+
+
+class Outbox(Subscriber, Protocol):
+    """Takes replies as it takes messages."""
+
+    def forget(self, channel: str, /) -> None:
+        """Drop what a slow reader has not taken of a channel: the subscription ends or begins anew."""
+        ...
+
+
+class Answers:
+    """Sends frames behind every message that was there before them.
+
+    Args:
+        hub: holds messages back until the end of the turn.
+        outbox: takes every frame for the client.
+    """
+
+    def __init__(self, hub: Hub, outbox: Outbox) -> None:
+        self.outbox: Final = outbox
+        self._hub = hub
+
+    def send(self, frame: str) -> None:
+        """Send a frame."""
+        self._hub.catch_up(self.outbox)
+        self.outbox.deliver(Packet(frame))
+
+    def refuse(self, identifier: int | None, code: str, reason: str) -> None:
+        """Tell that a request, or with None a frame, was refused."""
+        self.send(error_frame(identifier, RealtimeError(reason, code=code)))
