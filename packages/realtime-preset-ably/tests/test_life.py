@@ -101,7 +101,8 @@ async def test_who_asks_during_a_call_gets_another_after_it() -> None:
     first = asyncio.ensure_future(gathered())
     await began.wait()
     others = [asyncio.ensure_future(gathered()) for _ in range(3)]
-    await asyncio.sleep(0)
+    await asyncio.sleep(1.0)
+    assert order == ["begin"]
     go_on.set()
     await asyncio.gather(first, *others)
     assert order == ["begin", "end", "begin", "end"]

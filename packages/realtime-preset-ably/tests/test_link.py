@@ -111,8 +111,8 @@ class FakeChannel:
             raise self.refuses
         self.serial = self.began_at or "s0"
         self.change("attached", resumed=bool(self.began_at) and self.resumes)
-        for received in self.replay:
-            self.message(received.data, received.serial)
+        for received in self.replay:  # before a ping that follows is answered
+            asyncio.get_running_loop().call_later(0.005, self.message, received.data, received.serial)
 
     async def members(self) -> list[Member]:
         return list(self.crowd)
@@ -585,6 +585,7 @@ async def test_a_lost_connection_is_told_once_and_ends_what_waits(at: Setting, s
     for request in (at.link.subscribe("b", since=None), at.link.publish("b", 1), at.link.ping()):
         with pytest.raises(ConnectionLostError):
             await request
+    assert at.sdk.channel("a:presence").met is None
     await at.link.unsubscribe("b")
     await at.link.unobserve_presence("a")
     assert at.sink.ends == [CloseReason(80003, "lost", retry=True)]

@@ -84,7 +84,6 @@ class AblyLink:
         self._taken: asyncio.Future[None] | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._failures = 0
-        self._silent = False
         self._closing: asyncio.Task[None] | None = None
         self._sdk = SdkConnection(
             host, tls=grant.tls, token=token, renew=self._renew, changed=self._on_state, timing=timing
@@ -157,7 +156,6 @@ class AblyLink:
 
     async def close(self) -> None:
         """Close, and wait until nothing is left."""
-        self._silent = True
         farewell = self._end(CloseReason(1000, "closed by this client"))
         if self._closing is None:
             self._closing = asyncio.get_running_loop().create_task(self._close(farewell=farewell))
@@ -366,7 +364,7 @@ class AblyLink:
             return
         if not self._opened.done():
             self._opened.set_exception(_refused(reason))
-        elif not self._silent:
+        else:
             self._sink.closed(reason)
 
     def _end(self, reason: CloseReason) -> bool:
