@@ -6,6 +6,8 @@ import base64
 import json
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import jwt
 import pytest
@@ -139,6 +141,14 @@ def test_a_request_that_was_tampered_with_is_refused(world: World, change: dict[
         world.authority.request_token("app1.key1", SIGNED | change)
 
     assert refusal(caught) == (40101, 401)
+
+
+def test_a_short_nonce_is_refused(world: World) -> None:
+    short = BARE | {"nonce": "short", "mac": "M65gBuk3o8fKqbejLOONENZHLcols58DjsxPNhWYnkI="}
+    with pytest.raises(AblyError) as caught:
+        world.authority.request_token("app1.key1", short)
+
+    assert refusal(caught) == (40000, 400)
 
 
 def test_a_request_is_good_once(world: World) -> None:
@@ -367,6 +377,23 @@ def test_revocation_by_group(world: World) -> None:
     with pytest.raises(AblyError) as caught:
         world.authority.by_token(token)
     assert caught.value.code == 40141
+
+
+@pytest.mark.parametrize(
+    ("changed", "covered"),
+    [
+        ({}, True),
+        ({"key_name": "app1.other"}, False),
+        ({"client_id": "bob"}, False),
+        ({"issued": NOW}, False),
+        ({"revocable": False}, False),
+    ],
+)
+def test_which_tokens_a_revocation_covers(changed: dict[str, Any], covered: bool) -> None:
+    token = Access("app1", "app1.soft", ALL, "ann", token_id="t", issued=NOW - 1, expires=NOW + 1, revocable=True)
+    revocation = Revocation("app1.soft", "clientId", "ann", issued_before=NOW, applies_at=NOW)
+
+    assert revocation.covers(replace(token, **changed)) is covered
 
 
 def test_revocations_that_make_no_sense_are_refused(world: World) -> None:

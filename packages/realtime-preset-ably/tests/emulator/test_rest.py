@@ -15,6 +15,7 @@ from realtime_preset_ably.emulator._access import App, Key, Namespace
 from realtime_preset_ably.emulator._asgi import Application
 from realtime_preset_ably.emulator._authority import Authority
 from realtime_preset_ably.emulator._capability import Capability
+from realtime_preset_ably.emulator._outbox import Outbox
 from realtime_preset_ably.emulator._realtime import Realtime
 
 NOW = 1_700_000_000_000
@@ -44,7 +45,7 @@ class World:
         keys = [
             Key("app1", "key1", "secret", ALL),
             Key("app1", "soft", "secret", ALL, revocable=True),
-            Key("app1", "read", "secret", Capability.parse({"todos:*": ["subscribe"]})),
+            Key("app1", "read", "secret", Capability.parse({"todos:*": ["subscribe"], "log": ["history"]})),
         ]
         self.authority.add(App("app1", {key.key_id: key for key in keys}, {"kept": Namespace("kept", persisted=True)}))
         self.realtime = Realtime(self.authority, self.clock)
@@ -179,6 +180,7 @@ async def test_the_author_is_who_the_credentials_say(world: World) -> None:
         ("GET", "/channels/todos%3A1/messages", None),
         ("GET", "/channels/todos%3A1/presence/history", None),
         ("GET", "/channels/chat/presence", None),
+        ("GET", "/channels/log/presence", None),
         ("GET", "/channels/todos%3A1", None),
         ("GET", "/stats", None),
     ],
@@ -202,6 +204,47 @@ async def test_credentials_in_the_query(world: World) -> None:
     token = (await world.call("POST", "/keys/app1.key1/requestToken", {})).json()["token"]
     for query in (f"key={KEY}", f"access_token={token}", f"accessToken={token}"):
         assert (await world.call("GET", f"/stats?{query}", key=None)).json() == []
+
+
+async def test_a_token_may_be_shown_as_it_is(world: World) -> None:
+    token = (await world.call("POST", "/keys/app1.key1/requestToken", {})).json()["token"]
+
+    assert (await world.call("GET", "/stats", key=None, authorization=f"Bearer {token}")).json() == []
+
+
+async def test_links_hold_no_credentials(world: World) -> None:
+    response = await world.http.get(f"/channels/a/messages?limit=1&key={KEY}")
+
+    assert response.headers.get_list("link")[0] == '<./messages?limit=1>; rel="first"'
+
+
+async def test_a_page_after_an_item_that_is_gone(world: World) -> None:
+    await world.publish("a", {"data": "1"})
+    (gone,) = (await world.call("GET", "/channels/a/messages")).json()
+    world.clock.advance(60_000)
+    await world.publish("a", {"data": "2"})
+    after = f"?after={quote(gone['serial'])}"
+    assert await world.data("a", f"{after}&direction=forwards") == ["2"]
+    world.clock.advance(60_000)
+
+    # Older ones are gone as well; newer ones are not.
+    assert await world.data("a", after) == []
+    assert await world.data("a", f"{after}&direction=forwards") == ["2"]
+
+
+async def test_a_publish_on_behalf_of_a_connection(world: World) -> None:
+    outbox = Outbox("json", world.realtime.limits, lambda: None)
+    connection = world.realtime.connect({"key": KEY, "clientId": "ann"}, outbox)
+    assert connection is not None
+    body = {"data": "x", "connectionKey": connection.key}
+    bob = (await world.call("POST", "/keys/app1.key1/requestToken", {"clientId": "bob"})).json()["token"]
+
+    refused = await world.publish("a", body, key=None, authorization=bearer(bob))
+    await world.publish("a", body)
+
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, 40102)
+    (message,) = (await world.call("GET", "/channels/a/messages")).json()
+    assert (message["clientId"], message["connectionId"]) == ("ann", connection.peer.id)
 
 
 async def test_history_has_pages_and_links(world: World) -> None:
