@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -101,7 +101,38 @@ class Link:
             self.provider.links.remove(self)
 
 
+class Eager(Link):
+    """Takes a message in the call that publishes it."""
+
+    def begin_publish(self, channel: str, data: JSON, /) -> Callable[[], Awaitable[None]]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[None] = loop.create_future()
+
+        def arrived() -> None:
+            if self.provider.publish_failures:
+                answer.set_exception(self.provider.publish_failures.pop(0))
+                answer.exception()  # where nobody waits any more
+                return
+            self.provider.published.append((channel, data))
+            self.provider.to(channel, data, sender=self)
+            answer.set_result(None)
+
+        loop.call_later(0.01, arrived)
+
+        async def answered() -> None:
+            await answer
+
+        return answered
+
+
+@pytest.fixture(autouse=True, params=[Link, Eager], ids=["in a task", "at once"])
+def link_class(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything here holds whenever a message is written."""
+    monkeypatch.setattr(Transport, "link", request.param)
+
+
 class Transport:
+    link: type[Link] = Link
     capabilities = Capabilities(
         recovery=False,
         history=0,
@@ -119,7 +150,7 @@ class Transport:
 
     async def open(self, request: OpenRequest, sink: LinkSink, /) -> Link:
         await asyncio.sleep(0.01)
-        link = Link(self.provider, sink, self.user_id)
+        link = self.link(self.provider, sink, self.user_id)
         self.provider.links.append(link)
         return link
 
@@ -294,6 +325,29 @@ async def test_an_insert_reaches_the_other_client_with_the_servers_row() -> None
             "server-temp",
             ada.client.origin,
         )
+
+
+async def test_others_have_a_row_before_the_writers_own_screen_is_done() -> None:
+    world = World()
+    heard: list[list[str]] = []
+    async with screens(world, "ada") as [ada]:
+        ada.open("a")
+        await asyncio.sleep(1)
+        world.server_keys = True
+        [link] = world.provider.links
+        if not isinstance(link, Eager):
+            return
+        begin = link.begin_publish
+
+        def spied(channel: str, data: JSON, /) -> Callable[[], Awaitable[None]]:
+            heard.append([row.id for row in ada.todos.to_list()])
+            return begin(channel, data)
+
+        link.begin_publish = spied  # type: ignore[method-assign]
+        await ada.todos.insert(todo("1", "one")).persisted()
+
+    assert heard == [["1"]]
+    assert [row["data"]["id"] for _, row in world.provider.published] == ["server-1"]
 
 
 async def test_a_failing_mutation_rolls_back_and_publishes_nothing() -> None:  # Q5
