@@ -660,7 +660,7 @@ def test_a_stranger_neither_crashes_the_session_nor_makes_it_grow(texts: list[st
     h = Harness(inbox=4).open()
     for text in texts:
         h.session.receive(text, 0)
-        assert len(h.session._inbox) <= 4
+        assert len(h.session._inbox.waiting) <= 4
         while (operation := h.operation()) is not None:
             assert isinstance(operation, AdmitSubscribe)
             h.complete(DENIED)
@@ -715,7 +715,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "h"):
-            while self.running is not None or self.h.session._inbox:
+            while self.running is not None or self.h.session._inbox.waiting:
                 self.step()
                 self.answer(granted=True)
             self.answers_keep_the_order_of_the_requests()

@@ -7,11 +7,16 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _websockets  _browser          whose WebSocket a client takes
     _client  _local                a client's transports: WebSocket, in process
     _link                          a client's side of one connection
-    _server  _sink  _workers       the WebSocket endpoint, writing, one process only
+    uvicorn                        a protocol class that gives the server its transports and its messages
+    _server  _workers              the WebSocket endpoint, one process only
+    _inflow  _splitter             messages on their way to a peer
+    _sink  _transport_sink         writing
     _peer                          the shell around a session
     _registry                      which connections there are, and whose
     _session                       the server's side of one connection, a machine without I/O
-    _presence _operations          who is in which room; what a session asks of the gate
+    _inbox  _grants  _watch        its parts: what waits, what was granted, silence and the end of an identity
+    _answers _operations           what it says to the client, what it asks of the gate
+    _presence  _leases             who is in which room; grants that end
     _hub                           channels, numbered messages, replay, without I/O
     _slow                          what a slow reader may do without
     _packet                        frames on their way to many readers

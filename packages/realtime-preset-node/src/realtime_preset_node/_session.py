@@ -19,22 +19,17 @@ order. Replies and messages go to the outbox at once, in the order in which they
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from tanstack_realtime import AuthenticationError, Channel, RealtimeError
-from tanstack_realtime._rate import TokenBucket
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 
 from ._answers import Answers, Outbox
 from ._frames import (
-    ENVELOPE_BYTES,
     VERSIONS,
     Auth,
     BadFrameError,
-    ClientFrame,
     CloseCode,
     Hello,
     Ping,
@@ -42,7 +37,6 @@ from ._frames import (
     PresenceJoin,
     PresenceLeave,
     PresenceObserve,
-    PresenceRequest,
     PresenceUnobserve,
     PresenceUpdate,
     Publish,
@@ -53,13 +47,13 @@ from ._frames import (
 )
 from ._grants import Grants, presence_grant
 from ._hub import Hub
+from ._inbox import Inbox, Recheck, TooFast, Waiting
 from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Closing, Operation, Outcome
 from ._presence import Rooms
 from ._protocol import (
     auth_request_frame,
     error_frame,
     ok_frame,
-    parse_client_frame,
     ping_frame,
     pong_frame,
     welcome_frame,
@@ -83,35 +77,6 @@ _NEXT: Final = {
     _State.OPEN: {_State.CLOSED},
     _State.CLOSED: {_State.CLOSED},
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Recheck:
-    channel: str
-
-
-@dataclass(frozen=True, slots=True)
-class _TooFast:
-    id: int | None
-    wait: float
-
-
-_Waiting: TypeAlias = (
-    Hello
-    | Auth
-    | Subscribe
-    | Unsubscribe
-    | Publish
-    | PresenceRequest
-    | UnknownFrame
-    | BadFrameError
-    | _Recheck
-    | _TooFast
-)
-
-
-_ALWAYS: Final = (Hello, Auth, Unsubscribe, PresenceLeave, PresenceUnobserve, Ping, Pong)
-"""What is never refused for coming too fast: it keeps the connection in order, or frees something."""
 
 
 class Session:
@@ -152,15 +117,12 @@ class Session:
         )
         self._watch = Watch(settings, now)
         self._settings = settings
-        self._max_frame_bytes = settings.max_message_bytes + ENVELOPE_BYTES
         self._observer = observer
         self._identify = identify
-        self._bucket = TokenBucket(rate=settings.limits.rate, burst=settings.limits.burst, now=now)
         self._state = _State.NEW
         self._started = now
-        self._inbox: deque[tuple[_Waiting, int]] = deque()
-        self._inbox_size = 0
-        self._running: Hello | Auth | Subscribe | Publish | PresenceJoin | PresenceObserve | _Recheck | None = None
+        self._inbox = Inbox(settings, now)
+        self._running: Hello | Auth | Subscribe | Publish | PresenceJoin | PresenceObserve | Recheck | None = None
         self._stale = False
         """Whether access was revoked while the running operation was asked: its answer may be older than that."""
 
@@ -172,36 +134,29 @@ class Session:
             return
         if self._watch.hear(now):
             self._grants.stall(stalled=False)
-        frame: ClientFrame | BadFrameError | _TooFast = self._parse(text)
-        wait = self._bucket.take(now)
-        if wait:
-            if self._bucket.debt > self._settings.limits.burst:
-                self.close(CloseCode.TOO_MANY_FRAMES, "the client did not slow down when it was told to")
-                return
-            if not isinstance(frame, _ALWAYS):
-                frame = _TooFast(frame.id, wait)
+        frame = self._inbox.read(text, now)
+        if isinstance(frame, Closing):
+            self.closing = frame
+            return
         if isinstance(frame, (Ping, Pong)):
             if isinstance(frame, Ping):
                 self._answers.send(pong_frame(frame.id))
             return
-        if self._state is _State.NEW and not self._inbox and not isinstance(frame, Hello):
+        if self._state is _State.NEW and not self._inbox.waiting and not isinstance(frame, Hello):
             self.close(CloseCode.PROTOCOL_ERROR, "the first frame must be hello")
             return
-        if self.inbox_full:
+        if self._inbox.full:
             self.close(CloseCode.TOO_MANY_FRAMES, "more frames were sent at once than the server lets wait")
             return
-        self._inbox.append((frame, len(text)))
-        self._inbox_size += len(text)
+        self._inbox.put(frame, len(text))
 
     def next_operation(self) -> Operation | None:
         """Handle what waits up to the next frame that needs the gate, and return what to ask it.
 
         The caller runs the operation and passes its outcome to `complete` before it calls this again.
         """
-        while self._running is None and self._inbox and self.closing is None:
-            frame, size = self._inbox.popleft()
-            self._inbox_size -= size
-            operation = self._handle(frame)
+        while self._running is None and self._inbox.waiting and self.closing is None:
+            operation = self._handle(self._inbox.take())
             if operation is not None:
                 return operation
         return None
@@ -213,7 +168,7 @@ class Session:
         if self.closing is not None:
             return
         if stale and request is not None:
-            self._inbox.appendleft((request, 0))
+            self._inbox.put_first(request)
             if isinstance(request, Hello):
                 self._move(_State.NEW)
             return
@@ -244,8 +199,8 @@ class Session:
                 self._grants.drop(presence_grant(request.channel), now)
             case ((PresenceJoin() | PresenceObserve()), (Channel(), Permissions() as permissions)):
                 self._grants.enter(request, permissions, now)
-            case _Recheck(), _:
-                self._grants.rechecked(request.channel, outcome, now)
+            case Recheck(), _:
+                self._grants.rechecked(request.grant, outcome, now)
             case Publish(), RealtimeError():
                 self._answers.send(error_frame(request.id, outcome))
             case _:
@@ -271,7 +226,8 @@ class Session:
                     self._grants.stall(stalled=True)
                 case AskForToken(within):
                     self._answers.send(auth_request_frame(within))
-        self._inbox.extend((_Recheck(grant), 0) for grant in self._grants.expired(now))
+        for grant in self._grants.expired(now):
+            self._inbox.put(Recheck(grant), 0)
 
     def revoke(self, user_id: str, channel: str | None, now: float) -> None:
         """End a user's access to a channel, or with None to everything. Others are not concerned.
@@ -298,7 +254,7 @@ class Session:
         self.close(code, "")
         was_open = self._state is _State.OPEN
         self._move(_State.CLOSED)
-        self._inbox.clear()
+        self._inbox.waiting.clear()
         self._grants.end(now)
         if was_open:
             self._observer.disconnected(self.connection_id, self.user_id or "", code)
@@ -308,7 +264,7 @@ class Session:
     @property
     def inbox_full(self) -> bool:
         """Whether the shell must stop reading: the next frame would close the connection."""
-        return len(self._inbox) >= self._settings.inbox or self._inbox_size >= self._settings.inbox_size
+        return self._inbox.full
 
     @property
     def deadline(self) -> float | None:
@@ -325,17 +281,7 @@ class Session:
         assert state in _NEXT[self._state], (self._state, state)
         self._state = state
 
-    def _parse(self, text: str) -> ClientFrame | BadFrameError:
-        # Characters are at most bytes, so that a frame which is too long in characters need not be encoded.
-        limit = self._max_frame_bytes
-        if len(text) > limit or (not text.isascii() and len(text.encode(errors="replace")) > limit):
-            return BadFrameError(f"the frame is larger than {limit} bytes")
-        try:
-            return parse_client_frame(text)
-        except BadFrameError as error:
-            return error
-
-    def _handle(self, frame: _Waiting) -> Operation | None:
+    def _handle(self, frame: Waiting) -> Operation | None:
         user_id = self.user_id or ""
         match frame:
             case Publish():
@@ -357,13 +303,13 @@ class Session:
                 if self._grants.has_room(frame.id, frame.channel):
                     self._running = frame
                     return AdmitSubscribe(user_id, frame.channel)
-            case _TooFast():
+            case TooFast():
                 error = RealtimeError(
                     "requests come too fast", code="rate_limited", retryable=True, retry_after=frame.wait
                 )
                 self._answers.send(error_frame(frame.id, error))
-            case _Recheck():
-                operation = self._grants.recheck(frame.channel)
+            case Recheck():
+                operation = self._grants.recheck(frame.grant)
                 self._running = None if operation is None else frame
                 return operation
             case PresenceJoin() | PresenceObserve():
