@@ -50,6 +50,14 @@ class AblyProcess:
                 assert await self._program.alive(), f"it ended:\n{self._program.log()[-2000:]}"
                 await asyncio.sleep(0.01)
 
+    def freeze(self) -> None:
+        """Let it stand still, with all its sockets open."""
+        self._program.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._program.send(signal.SIGCONT)
+
     async def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         """Stop it, and wait until it is gone."""
         await self._program.end(how)

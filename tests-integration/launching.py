@@ -78,6 +78,11 @@ class PlainProcess:
         """Whether it runs."""
         return self._process is not None and self._process.poll() is None
 
+    def send(self, what: signal.Signals) -> None:
+        """Send a signal after which it goes on to exist."""
+        assert self._process is not None
+        self._process.send_signal(what)
+
     async def end(self, how: signal.Signals) -> None:
         """Send a signal, and wait until it is gone."""
         process, self._process = self._process, None

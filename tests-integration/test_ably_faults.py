@@ -110,6 +110,25 @@ async def test_killed_again_and_again(app: AblyApp, kit: Kit, screens: Screens) 
     await converge(kit, ann, bob, ids=["t0", "t1"])
 
 
+@beside
+async def test_frozen_and_thawed(app: Killable, kit: Kit, screens: Screens) -> None:
+    """Every socket stays open and nobody answers. What was known before is known afterwards, so nobody asks again."""
+    ann, bob = await screens.open(), await screens.open("bob")
+    await ann.todos.insert(row("before")).persisted()
+    await kit.until(lambda: bob.ids == ["before"], "a row")
+    reads = screens.table.reads
+    app.process.freeze()
+    await kit.until(lambda: not ann.client.is_connected and not bob.client.is_connected, "both notice")
+    meanwhile = ann.todos.insert(row("meanwhile"))
+    await meanwhile.persisted()
+    app.process.thaw()
+    await converge(kit, ann, bob, ids=["before", "meanwhile"])
+    await bob.todos.insert(row("after")).persisted()
+    await converge(kit, ann, bob, ids=["after", "before", "meanwhile"])
+
+    assert screens.table.reads == reads
+
+
 @inside
 @pytest.mark.parametrize("how", ["state", "expired", "revoked", "frozen", "cut"])
 async def test_every_fault_ends_well(app: AblyApp, kit: Kit, screens: Screens, how: str) -> None:
