@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -222,6 +223,11 @@ def rows(settings: Mapping[str, Setting], count: int) -> list[dict[str, Any]]:
     return result
 
 
+def _terminated(_signal: int, _frame: object) -> None:
+    """End as a program does, so that the servers end with it."""
+    sys.exit(143)
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -229,6 +235,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="presets, comma-separated: node, centrifugo; writes no file")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _terminated)
     wanted = options.only.split(",") if options.only else ["node", "centrifugo"]
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         settings: dict[str, Setting] = {}
