@@ -57,6 +57,8 @@ class Publishing:
         self._hub = hub
         self._state = state
         self._observer = observer
+        self._link: Link | None = None
+        self._eager: EagerLink | None = None
 
     async def over_link(self, channel: str, data: JSON) -> None:
         """Publish over the connection; wait for one that is on its way. See `RealtimeClient.publish`."""
@@ -66,9 +68,12 @@ class Publishing:
     def begin(self, channel: str, data: JSON) -> Callable[[], Awaitable[None]] | None:
         """Write to the connection at once, if that can be. See `RealtimeClient.begin_publish`."""
         link = self._driver.link
-        if link is None or self._driver.machine.phase is not Phase.CONNECTED or not isinstance(link, EagerLink):
+        if link is None or self._driver.machine.phase is not Phase.CONNECTED:
             return None
-        answered = link.begin_publish(channel, data)
+        if link is not self._link:
+            # Once per link: to ask for a protocol's methods takes as long as to write a message.
+            self._link, self._eager = link, link if isinstance(link, EagerLink) else None
+        answered = None if self._eager is None else self._eager.begin_publish(channel, data)
         return None if answered is None else lambda: self._send(channel, data, lambda _: answered())
 
     async def over_http(self, channel: str, data: JSON) -> None:
