@@ -17,7 +17,7 @@ from ably_python import AblyPython
 from ably_sdk import Sdk, SdkClient, SdkError
 from ably_server import KEY, Rest
 
-from realtime_preset_ably.emulator import Emulator, serve
+from realtime_preset_ably.emulator import AblyError, Emulator, Limits, serve
 from tanstack_realtime.testing import TcpProxy
 
 EVERYTHING = {"capability": '{"*":["*"]}'}
@@ -170,6 +170,21 @@ async def test_a_message_sent_again_is_delivered_once(side: Emulated) -> None:
         assert each.data(side.room) == ["once", "last"]
 
 
+async def test_a_server_that_has_fallen_silent_is_given_up(name: str) -> None:
+    """The socket stays open. The client learns how long a silence may last when it connects."""
+    async with (
+        serve(key=KEY, limits=Limits(max_idle=500)) as emulator,
+        AblyJs() if name == "js" else AblyPython() as sdk,
+    ):
+        client = await sdk.open("ann", port=emulator.port, key=KEY)
+        before = await client.do("connected")
+        emulator.faults.freeze()
+        await client.hears("connection", state="disconnected")
+        await client.hears("connection", state="connected", times=2)
+
+        assert (await client.do("connected"))["id"] == before["id"]
+
+
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
 
@@ -308,6 +323,26 @@ async def test_a_bad_name_is_refused(side: Side) -> None:
         codes.append(caught.value.code)
 
     assert codes == [40010, 40010, 40010]
+    assert (await client.do("state"))["state"] == "connected"
+
+
+async def test_what_the_server_does_to_a_channel_is_felt(side: Emulated) -> None:
+    """It refuses a publish, ends an attachment, which the SDK renews at once, and ends one for good."""
+    client = await side.open("ann")
+    await client.do("subscribe", channel=side.room)
+    side.emulator.faults.nack(count=1)
+    with pytest.raises(SdkError) as caught:
+        await client.do("publish", channel=side.room, data="refused")
+    side.emulator.faults.detach(side.room)
+    await client.hears("channel", channel=side.room, state="attached", times=2)
+    await client.do("publish", channel=side.room, data="accepted")
+    await client.hears("message", data="accepted")
+    side.emulator.faults.fail_channel(side.room, AblyError("over", 40160))
+    failed = await client.hears("channel", channel=side.room, state="failed")
+
+    assert caught.value.code == 40000
+    assert failed["reason"]["code"] == 40160
+    assert client.data(side.room) == ["accepted"]
     assert (await client.do("state"))["state"] == "connected"
 
 
