@@ -1,4 +1,4 @@
-"""The ten code blocks of the specification (`seed_app.py`) run: pages of two users, mounted without a browser."""
+"""The ten code blocks of the specification (`seed_app.py`) run on every preset: pages of two users, without a browser."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from typing import Any, TypeAlias, cast
 import httpx
 import pytest
 import seed_app
+import uvicorn
+from carriers import CARRIERS
+from centrifugo_server import free_port
 from reactpy import html
 from reactpy.core.layout import Layout
 from seed_app import ChatMessage, Comment, ProjectMember, Todo, db
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from tanstack_db import DbClient, live_query
 from tanstack_realtime import Channel, ConfigurationError, create_realtime_client
@@ -86,8 +91,30 @@ class Page:
         return found + [handler for child in node.get("children", ()) for handler in self._handlers(child, event)]
 
 
-@pytest.fixture
-async def realtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Realtime]:
+@asynccontextmanager
+async def serving(realtime: Realtime, port: int) -> AsyncGenerator[None]:
+    """Serve it, for a provider that asks the application."""
+    app = Starlette(routes=[Mount("/_realtime", realtime)])
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
+    running = asyncio.get_running_loop().create_task(server.serve())
+    try:
+        while not server.started:
+            assert not running.done()
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        await running
+
+
+@pytest.fixture(params=sorted(CARRIERS))
+async def realtime(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[Realtime]:
+    preset, port = request.param, free_port()
+    carrier = CARRIERS[preset](tmp_path, port)
+    for name, value in {**carrier.environ, "REALTIME_PRESET": preset}.items():
+        monkeypatch.setenv(name, value)
     db.engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/seed.db")
     async with db.engine.begin() as connection:
         await connection.run_sync(seed_app.Base.metadata.create_all)
@@ -95,11 +122,16 @@ async def realtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGene
         await db.run(insert(ProjectMember).values(user_id=user_id, project_id="p1"))
     seed_app.comments.clear()
     seed_app.history.clear()
-    async with Realtime(authorize=seed_app.authorize, get_user=lambda connection: None, preset="node") as realtime:
+    await carrier.start()
+    async with (
+        Realtime(authorize=seed_app.authorize, get_user=lambda connection: None) as realtime,
+        serving(realtime, port),
+    ):
         # Applications that other tests in this process have imported have a Realtime, too.
         monkeypatch.setattr(seed_app, "publish", realtime.publish)
         monkeypatch.setattr(seed_app, "publish_text", partial(publish_text, publish=realtime.publish))
         yield realtime
+    await carrier.stop()
     await db.engine.dispose()
 
 
@@ -257,9 +289,10 @@ async def test_seed_block_5_presence(open_page: Open) -> None:
 async def test_seed_block_6_client_publish_and_raw_subscribe(open_page: Open) -> None:
     ann = await open_page("ann", lambda: seed_app.TypingIndicator("r1", "ann"))
     bo = await open_page("bo", lambda: seed_app.TypingIndicator("r1", "bo"))
-    await asyncio.sleep(0.1)  # subscribed: typing of before is nobody's business
-    await ann.do("onKeyDown", key="a")
-    await bo.shows("ann typing...")
+    async with asyncio.timeout(DEADLINE):
+        while "ann typing..." not in bo.text:  # typing of before it was subscribed is nobody's business
+            await ann.do("onKeyDown", key="a")
+            await asyncio.sleep(0.1)
     assert "typing" not in ann.text
 
 
