@@ -1,4 +1,4 @@
-"""The ten code blocks of the specification (`seed_app.py`) run on every preset: pages of two users, without a browser."""
+"""The ten code blocks of the specification (`seed_app.py`) run on every preset: two users' pages, without a browser."""
 
 from __future__ import annotations
 
