@@ -40,7 +40,8 @@ Application code is the same on every preset. What a preset cannot make the same
 This page is made by `scripts/capabilities.py` from the presets and from a run of the
 [conformance kit](presets.md#check-it) against real servers: the node preset over sockets, Centrifugo or the engine that
 stands in for it, and Ably's [emulator](../packages/realtime-preset-ably/src/realtime_preset_ably/emulator/README.md).
-`make integration` fails if it is not in step.
+`make integration` fails if it is not in step. It also runs every example on all three, with nothing changed but the one
+line of configuration: `tests-integration/test_same_application.py`.
 """
 
 
