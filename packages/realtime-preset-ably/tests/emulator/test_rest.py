@@ -428,7 +428,13 @@ async def test_a_sandbox_app_is_made_and_deleted(world: World) -> None:
 
     path = f"/apps/{made['appId']}"
     assert (await world.call("DELETE", path)).status_code == 401
+    asked = await world.call("POST", f"/keys/{first['keyName']}/requestToken", {}, key=first["keyStr"])
+    by_token = await world.call("DELETE", path, key=None, authorization=bearer(asked.json()["token"]))
+    assert by_token.status_code == 401
+    connection = world.realtime.connect({"key": first["keyStr"]}, Outbox("json", world.realtime.limits, lambda: None))
+    assert connection in world.realtime.connections()
     assert (await world.call("DELETE", path, key=first["keyStr"])).status_code == 204
+    assert world.realtime.connections() == []
     assert (await world.call("GET", "/stats", key=first["keyStr"])).status_code == 401
 
 
