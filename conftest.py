@@ -62,6 +62,8 @@ class _DocumentRun:
         self.loop.run_until_complete(self._end())
         self.loop.close()
         del sys.modules[self.module.__name__]
+        # Caches keep classes, and their methods keep these names: a `Realtime` among them would stay for later tests.
+        vars(self.module).clear()
 
     async def _end(self) -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}
