@@ -108,6 +108,7 @@ async def test_the_server_goes_in_the_middle_and_comes_back(windows: Windows, se
 
     await server.kill()
     await expect(ann.page.get_by_text("The server is away")).to_be_visible()
+    await expect(ann.page.locator("main")).to_have_attribute("inert", "")
     await ann.screenshot("away")
     await server.start()
     await expect(ann.page.get_by_text("Ask anything")).to_be_visible()  # it kept nothing

@@ -128,10 +128,12 @@ async def test_the_server_goes_and_comes_back(windows: Windows, server: ServerPr
     await server.kill()
     for window in (ann, bo):
         await expect(window.page.get_by_text("The server is away")).to_be_visible()
+        await expect(window.page.locator("main")).to_have_attribute("inert", "")
         await window.screenshot("away")
     await server.start()
     for window in (ann, bo):
         await expect(window.page.get_by_text("The server is away")).not_to_be_visible()
+        await expect(window.page.locator("main")).not_to_have_attribute("inert", "")
         await shows(window, "before")
         await expect(window.page.locator(".members .name")).to_have_count(2)
     await say(bo, "after")

@@ -146,10 +146,12 @@ async def test_who_is_here_and_the_server_comes_back(windows: Windows, server: S
         window.ignore("WebSocket connection to .* failed")
     await server.kill()
     await expect(ann.page.get_by_text("The server is away")).to_be_visible()
+    await expect(ann.page.locator("main")).to_have_attribute("inert", "")
     await ann.screenshot("away")
     await server.start()
     for window in (ann, bo):
         await expect(window.page.get_by_text("The server is away")).not_to_be_visible()
+        await expect(window.page.locator("main")).not_to_have_attribute("inert", "")
         await expect(window.page.locator(".members li")).to_have_count(2)
         await window.page.mouse.move(*await place(window.page.locator(".canvas"), 0.6, 0.6))
     await points_at(ann.page.locator(".cursor.bo"), 0.6, 0.6)

@@ -19,13 +19,23 @@ from .sessions import PEOPLE
 
 __all__ = ["HEAD", "make_page"]
 
-# ReactPy comes back by itself when the server does. Until then only the browser can say that it is away.
+# ReactPy comes back by itself when the server does. Until then only the browser can say that it is away, and keep
+# clicks and keys from the session that follows, where they would hit whatever is in the same place.
 _OFFLINE = """
+let focused = null;
+const setOffline = (isOffline) => {
+  const root = document.documentElement;
+  if (isOffline === root.hasAttribute("data-offline")) return;
+  if (isOffline) focused = document.activeElement;
+  root.toggleAttribute("data-offline", isOffline);
+  document.querySelectorAll("header, main").forEach((part) => (part.inert = isOffline));
+  if (!isOffline && focused?.isConnected) focused.focus();
+};
 window.WebSocket = class extends WebSocket {
   constructor(...args) {
     super(...args);
-    this.addEventListener("open", () => delete document.documentElement.dataset.offline);
-    this.addEventListener("close", () => (document.documentElement.dataset.offline = ""));
+    this.addEventListener("message", () => setOffline(false));
+    this.addEventListener("close", () => setOffline(true));
   }
 };
 """
