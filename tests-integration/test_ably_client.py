@@ -79,3 +79,22 @@ async def test_every_end_is_told_at_once_and_leaves_nothing(app: AblyApp, how: s
 
     assert (reason.code, reason.retry) == (code, retry)
     assert len(app.ways["ann-1"].asked) == asked, "the next connection asks for a token, not this one"
+
+
+async def test_a_lost_connection_comes_back_with_one_token(app: AblyApp) -> None:
+    """The channels that it had are named at once; after a goodbye of our own they are not."""
+    access, sink = app.access("ann-1"), RecordingSink()
+    request = OpenRequest(access.url, access.token, {}, "test")
+    link = await access.transport.open(request, sink)
+    first = await link.subscribe(CHANNEL, since=None)
+    app.emulator.faults.drop_transports()
+    await ended(sink, within=3.0)
+    await link.close()
+    link = await access.transport.open(request, sink)
+    again = await link.subscribe(CHANNEL, since=first.position)
+    await link.close()
+    link = await access.transport.open(request, sink)
+    await link.close()
+
+    assert again.recovered is True
+    assert app.ways["ann-1"].asked == [[], [CHANNEL], [CHANNEL], []]

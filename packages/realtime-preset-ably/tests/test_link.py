@@ -254,6 +254,7 @@ async def at(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Setting]:
         sink,
         application=application,
         grant=await application.grant(()),
+        asked=(),
         host="ably",
         token={"token": "for []"},
         exchange=exchange,
@@ -591,6 +592,22 @@ async def test_a_lost_connection_is_told_once_and_ends_what_waits(at: Setting, s
     assert at.sink.ends == [CloseReason(80003, "lost", retry=True)]
     await at.link.close()
     assert at.sdk.log[-1] == "close farewell=False"
+
+
+async def test_what_a_lost_connection_leaves_open_is_known(at: Setting) -> None:
+    await at.link.subscribe("a", since=None)
+    await at.link.observe_presence("b", Room())
+    await at.link.subscribe("c", since=None)
+    await at.link.unsubscribe("c")
+    at.sdk.changed("disconnected", SdkError(80003, 400, "lost"))
+    await at.link.close()
+    assert at.link.left_open == ("a", "b")
+
+
+async def test_what_a_closed_connection_had_is_not(at: Setting) -> None:
+    await at.link.subscribe("a", since=None)
+    await at.link.close()
+    assert at.link.left_open == ()
 
 
 async def test_access_that_is_revoked_is_not_tried_again(at: Setting) -> None:

@@ -46,6 +46,7 @@ class AblyTransport:
         self._capabilities = capabilities
         self._http = http
         self._timing = timing or AblyTiming()
+        self._former: AblyLink | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -60,10 +61,20 @@ class AblyTransport:
                 " In the server's own process take realtime.local_transport(user_id=...)"
             )
         application = RemoteApplication(request.url, request, self._http)
-        return await open_link(application, sink, self._http, timing=self._timing)
+        # They are about to be subscribed again: one token for all of it, when everybody comes back at once.
+        channels = () if self._former is None else self._former.left_open
+        self._former = await open_link(application, sink, self._http, timing=self._timing, channels=channels)
+        return self._former
 
 
-async def open_link(application: Application, sink: LinkSink, http: Http, *, timing: AblyTiming | None = None) -> Link:
+async def open_link(
+    application: Application,
+    sink: LinkSink,
+    http: Http,
+    *,
+    timing: AblyTiming | None = None,
+    channels: Sequence[str] = (),
+) -> AblyLink:
     """Connect to Ably. Cancelling it closes what is half open.
 
     Args:
@@ -71,8 +82,9 @@ async def open_link(application: Application, sink: LinkSink, http: Http, *, tim
         sink: is told.
         http: sends the requests for tokens to Ably.
         timing: delays.
+        channels: that the first token is to name.
     """
-    grant = await application.grant(())
+    grant = await application.grant(channels)
     host, token = await exchange(http, grant, hosts_of(grant.endpoint))
 
     async def another(grant: Grant) -> Mapping[str, Any]:
@@ -82,6 +94,7 @@ async def open_link(application: Application, sink: LinkSink, http: Http, *, tim
         sink,
         application=application,
         grant=grant,
+        asked=channels,
         host=host,
         token=token,
         exchange=another,

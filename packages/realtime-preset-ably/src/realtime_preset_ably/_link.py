@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import weakref
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from tanstack_realtime import (
@@ -50,10 +50,14 @@ class AblyLink:
         sink: is told.
         application: gives grants, and publishes.
         grant: what the first token holds.
+        asked: the channels that it was asked for.
         host: where Ably is.
         token: the details of the first token.
         exchange: gives the details of the token of another grant.
         timing: delays.
+
+    Attributes:
+        left_open: the channels that were in use when the connection was lost.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class AblyLink:
         *,
         application: Application,
         grant: Grant,
+        asked: Sequence[str],
         host: str,
         token: Mapping[str, Any],
         exchange: Callable[[Grant], Awaitable[Mapping[str, Any]]],
@@ -69,6 +74,7 @@ class AblyLink:
     ) -> None:
         self.connection_id = ""
         self.user_id: str | None = grant.user_id or None
+        self.left_open: Sequence[str] = ()
         self._sink = sink
         self._application = application
         self._client_id = grant.client_id
@@ -77,6 +83,7 @@ class AblyLink:
         self._life = Life()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wanted = Wanted()
+        _ = self._wanted.renewed(grant, asked)  # nothing is in use yet
         self._subscriptions: dict[str, ChannelSubscription] = {}
         self._rooms: dict[str, Room] = {}
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -360,8 +367,10 @@ class AblyLink:
             self._lost(close_reason(why.code, why.message))
 
     def _lost(self, reason: CloseReason) -> None:
+        channels = self._wanted.channels
         if not self._end(reason):
             return
+        self.left_open = channels
         if not self._opened.done():
             self._opened.set_exception(_refused(reason))
         else:
