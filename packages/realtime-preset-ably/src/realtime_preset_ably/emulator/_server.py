@@ -143,8 +143,8 @@ async def serve(
             )
         finally:
             server.drop_all()
-            await running
             ticker.stop()
+            await running
 
 
 def new_key() -> str:
