@@ -197,3 +197,61 @@ async def test_many_connections_that_close_while_messages_fly() -> None:  # V4
         async with asyncio.timeout(DEADLINE):
             while site.connections:
                 await asyncio.sleep(0)
+
+
+def publish(number: int) -> str:
+    return json.dumps({"type": "publish", "id": number, "channel": "news", "data": number}, separators=(",", ":"))
+
+
+async def answers(client: ClientConnection, count: int) -> list[int]:
+    """Return the ids of so many acknowledged requests, in the order of the answers."""
+    told: list[int] = []
+    while len(told) < count:
+        told += [frame["id"] for frame in await frames(client) if frame["type"] == "ok"]
+    return told
+
+
+@pytest.mark.parametrize("deflate", [True, False])
+async def test_messages_of_all_kinds_keep_their_order(deflate: bool) -> None:
+    site = Site()
+    compression = "deflate" if deflate else None
+    async with site.serving(ws_per_message_deflate=deflate), site.connect(compression=compression) as client:
+        await join(client, "other")
+        for number in range(0, 50, 5):
+            await client.send(publish(number))
+            await client.send([publish(number + 1)[:10], publish(number + 1)[10:]])  # in fragments
+            await client.send(publish(number + 2).encode())
+            await client.send(f"{publish(number + 3)}\n{publish(number + 4)}")
+            await client.ping()
+        assert await answers(client, 50) == list(range(50))
+        await client.close()
+
+
+async def test_more_than_may_wait_is_not_read_until_there_is_room() -> None:  # A17
+    site = Site()
+    asked: list[int] = []
+
+    async def slow(user_id: str, channel: Channel) -> Permissions:
+        await asyncio.sleep(0)
+        asked.append(1)
+        return Permissions(subscribe=True, publish=True)
+
+    site.realtime._gate._authorize = slow
+    async with site.serving(), site.connect() as client:
+        await join(client, "other")
+        for number in range(0, 1500, 2):
+            await client.send(f"{publish(number)}\n{publish(number + 1)}")
+        assert await answers(client, 1500) == list(range(1500))
+        await client.close()
+    assert len(asked) == 1501
+
+
+async def test_a_message_that_is_too_large_ends_the_connection() -> None:  # A17
+    site = Site()
+    async with site.serving(ws_max_size=1000), site.connect() as client:
+        await join(client, "other")
+        await client.send("x" * 1001)
+        with pytest.raises(ConnectionClosed) as caught:
+            await client.recv()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1009
