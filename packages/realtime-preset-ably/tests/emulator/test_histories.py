@@ -117,33 +117,33 @@ def test_a_reader_hears_everything_once_in_order_or_is_told_of_a_gap(steps: list
         assert reader.heard == reader.expected
 
 
-NOISE = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-5, 1 << 70), st.floats(allow_nan=False), st.text(max_size=5)),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
-    max_leaves=6,
+NOISE: st.SearchStrategy[object] = st.one_of(
+    st.none(), st.booleans(), st.integers(-2, 1 << 70), st.text(max_size=3), st.just([]), st.just({"a": [{}]})
 )
 ITEM = st.fixed_dictionaries(
-    {},
+    {"action": st.sampled_from([0, 2, 3, 4])},
     optional={
         "data": NOISE,
         "name": NOISE,
         "id": NOISE,
-        "clientId": NOISE,
-        "encoding": st.sampled_from(["json", "base64", "utf-8/base64", None]),
+        "clientId": st.one_of(st.just("me"), NOISE),
+        "encoding": st.sampled_from(["json", "base64", "utf-8/base64", None, 5]),
         "extras": NOISE,
-        "action": st.integers(-1, 6),
     },
 )
+ITEMS = st.one_of(st.lists(st.one_of(ITEM, NOISE), min_size=1, max_size=3), NOISE)
 FRAME = st.fixed_dictionaries(
-    {"action": st.integers(-1, 23)},
+    {
+        "action": st.sampled_from([0, 10, 10, 12, 14, 14, 15, 15, 16, 17, 21, 4, None]),
+        "channel": st.one_of(st.sampled_from(["c", "c", "[?rewind=1]c", ":"]), NOISE),
+        "msgSerial": st.one_of(st.integers(0, 5), NOISE),
+    },
     optional={
-        "channel": st.sampled_from(["c", "[?rewind=1]c", "", ":", "[meta]c"]),
-        "msgSerial": st.integers(-2, 5),
-        "messages": st.lists(st.one_of(ITEM, NOISE), max_size=3),
-        "presence": st.lists(st.one_of(ITEM, NOISE), max_size=3),
-        "flags": st.integers(-1, 1 << 70),
-        "channelSerial": st.text(max_size=5),
-        "params": st.dictionaries(st.sampled_from(["rewind", "modes", "echo"]), NOISE, max_size=2),
+        "messages": ITEMS,
+        "presence": ITEMS,
+        "flags": NOISE,
+        "channelSerial": NOISE,
+        "params": st.one_of(st.dictionaries(st.sampled_from(["rewind", "modes", "echo"]), NOISE, max_size=2), NOISE),
         "auth": NOISE,
         "id": NOISE,
     },
@@ -151,20 +151,21 @@ FRAME = st.fixed_dictionaries(
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(FRAME, max_size=12))
+@given(st.lists(FRAME, min_size=3, max_size=20))
 def test_nothing_that_a_client_sends_breaks_the_server(frames: list[dict[str, object]]) -> None:
-    """Kills: trusting the type of the fields of a protocol message, or of the items of its lists."""
+    """Kills: trusting the type of any field of a protocol message."""
     world = World()
     reader = world.connect()
     reader.attach()
     socket = world.connect(clientId="me")
     for frame in frames:
-        if socket.connection is not None and socket.outbox.is_open:
-            world.realtime.receive(socket.connection, socket.outbox, json.dumps(frame))
+        if not socket.outbox.is_open:
+            socket = world.connect(clientId="me")
+        socket.raw(json.dumps(frame))
     for entry in world.realtime.app("app").channel("c").log:
         assert entry.frame.encoded("msgpack")
         assert entry.frame.encoded("json")
     world.advance(200)
 
     assert reader.publish(0, "still here")[-1]["action"] == Action.ACK
-    assert len(world.realtime.connections()) <= 2
+    assert len(world.realtime.connections()) == 1 + socket.outbox.is_open

@@ -52,9 +52,13 @@ class Socket:
 
     def send(self, action: Action, **fields: object) -> list[dict[str, Any]]:
         """Send a protocol message; return what came in answer."""
+        return self.raw(json.dumps({"action": action, **fields}))
+
+    def raw(self, text: str) -> list[dict[str, Any]]:
+        """Send a WebSocket message; return what came in answer."""
         assert self.connection is not None
         before = len(self.heard)
-        self.world.realtime.receive(self.connection, self.outbox, json.dumps({"action": action, **fields}))
+        self.world.realtime.receive(self.connection, self.outbox, text)
         return self.heard[before:]
 
     def attach(self, channel: str = "c", **fields: object) -> list[dict[str, Any]]:
