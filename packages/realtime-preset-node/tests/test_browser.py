@@ -20,6 +20,7 @@ from tanstack_realtime import (
     CloseReason,
     ConfigurationError,
     ConnectionLostError,
+    EagerLink,
     HttpResponse,
     Link,
     OpenRequest,
@@ -71,6 +72,7 @@ class WebSocket:
     def __init__(self, url: str) -> None:
         self.url = url
         self.readyState = 0
+        self.bufferedAmount = 0
         self.sent: list[Any] = []
         self.listeners: dict[str, Proxy] = {}
         self.closed_with: list[int | None] = []
@@ -253,6 +255,21 @@ async def test_what_is_sent_on_a_closing_socket_fails(browser: Browser) -> None:
         await link.ping()
     browser.socket.closes(1000)
     await link.close()
+
+
+async def test_a_message_is_written_at_once_where_the_socket_is_free(browser: Browser) -> None:
+    link = await linked(browser, Sink())
+    assert isinstance(link, EagerLink)
+    assert link.begin_publish("a", 1) is not None
+    browser.socket.bufferedAmount = 1
+    assert link.begin_publish("a", 2) is None
+    browser.socket.bufferedAmount = 0
+    browser.socket.readyState = 2
+    assert link.begin_publish("a", 3) is None
+    browser.socket.closes(1000)
+    await link.close()
+
+    assert [frame["data"] for frame in browser.socket.sent if frame["type"] == "publish"] == [1]
 
 
 async def test_a_refused_identity_is_final(browser: Browser) -> None:
