@@ -221,11 +221,19 @@ def test_history_has_messages_or_presence_until_a_serial() -> None:
 
 
 def test_a_channel_that_persists_has_history_for_longer() -> None:
-    channel = Channel("c", Limits(), Budget(1000), persists=True)
+    channel = Channel("c", Limits(), Budget(1_000_000), persists=True)
     channel.publish(messages({"data": "1"}), 0, None, "r")
 
     assert len(list(channel.history(Action.MESSAGE, 23 * 3_600_000))) == 1
     assert list(channel.history(Action.MESSAGE, 24 * 3_600_000)) == []
+
+
+def test_messages_without_payload_take_room_in_the_log_too() -> None:
+    channel, _ = new_channel(log_bytes=10_240)
+    for number in range(20):
+        channel.publish(messages({}, {}), 0, None, str(number))
+
+    assert len(list(channel.history(Action.MESSAGE, 0))) == 10
 
 
 def test_a_channel_is_idle_when_nothing_would_be_lost_with_it() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ._limits import Limits
 from ._log import Budget, Entry, Log
@@ -19,6 +19,9 @@ from ._recent import Recent
 from ._wire import Action, Flag, Frame, Message
 
 __all__ = ["Channel", "Published", "Reader"]
+
+_OVERHEAD: Final = 1024
+"""What a message takes in the log beside its payload, in bytes: its fields, and its encoded frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +204,7 @@ class Channel:
             messages=messages,
             presence=presence,
         )
-        size = sum(map(size_of, messages or presence or ()))
+        size = sum(_OVERHEAD + size_of(message) for message in messages or presence or ())
         entry = Entry(serial, now, size, frame)
         self.log.append(entry)
         for reader in tuple(self.readers):

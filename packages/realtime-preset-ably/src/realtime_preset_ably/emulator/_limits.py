@@ -19,7 +19,7 @@ class Limits:
         message_size: How large one message is, or the messages of one publish together.
         frame_size: How large a WebSocket message of a client is.
         log_window: How long a channel's messages can be replayed.
-        log_bytes: How many bytes of messages a channel keeps within that time.
+        log_bytes: How many bytes of messages a channel keeps within that time, 1 KiB for each of them included.
         log_bytes_in_all: How many bytes all channels of an app keep together.
         history_window: How long a channel that persists keeps its messages.
         queue_frames: How many protocol messages wait for one slow reader before its socket is closed.
@@ -39,7 +39,7 @@ class Limits:
     message_size: int = 65_536
     frame_size: int = 524_288
     log_window: int = 120_000
-    log_bytes: int = 8 * 1024 * 1024
+    log_bytes: int = 16 * 1024 * 1024
     log_bytes_in_all: int = 256 * 1024 * 1024
     history_window: int = 24 * 3_600_000
     queue_frames: int = 50_000
