@@ -1,9 +1,26 @@
 """The part of `ably` that the preset uses, with types: the package itself has none that checkers see.
 
 One `SdkConnection` connects once. The SDK would go on by itself after it has lost a connection, on a schedule of its
-own and with the same token for ever; here the client above owns that, so a connection that is lost is closed, and the
-next one is another object. Listeners are plain functions, since the SDK starts a task for each call of a coroutine and
-so loses the order.
+own; here the client above owns that, so a connection that is lost is closed, and the next one is another object.
+
+What the SDK gets wrong, as of 3.1.4, and where that is dealt with:
+
+=============================================================  ======================================================
+it stays "connected" after a DISCONNECTED without an error,    the end of its socket is watched (`_on_socket_end`)
+or with one of 500 to 504
+after the second token error it never asks for a token again   a connection ends with the first
+queued messages are sent twice, unacknowledged ones again      nothing is queued, and no connection is resumed;
+after a failed resume                                          channels are, by their serials (`begin_at`)
+a connection that fails leaves requests without an answer      the link stops waiting when it ends (`Life.run`)
+the callback for tokens is tried for ever, whatever it raises  the link ends itself when the application refuses
+any REST call renews the token first                           none is made; tokens are got by `exchange`
+every renewal attaches all channels again                      `Attachment.SAME`
+an attach that meets a detach breaks the channel               the link has a lock for each channel
+an attach that fails leaves the listener                       `forget`
+a channel that is released goes on at Ably                     it is detached first
+coroutines that listen lose the order of messages              listeners are plain functions
+the port is left out of the address                            the address has a path
+=============================================================  ======================================================
 """
 
 from __future__ import annotations
