@@ -12,7 +12,7 @@ import pytest
 from realtime_preset_ably import _link
 from realtime_preset_ably._grant import MAX_CHANNELS, Denial, Grant
 from realtime_preset_ably._link import AblyLink
-from realtime_preset_ably._sdk import ChannelChange, Member, Received, SdkError
+from realtime_preset_ably._sdk_channel import ChannelChange, Member, Received, SdkError
 from realtime_preset_ably._timing import AblyTiming
 from tanstack_realtime import (
     JSON,

@@ -4,11 +4,11 @@ Layers, top down::
 
     _preset                      the preset object
     _client                      a client's transport: a grant from the application, a token from Ably, a connection
-    _link                        one connection, whose token follows what is subscribed
+    _link  _token                one connection, whose token follows what is subscribed
     _subscription  _presence     one channel of it, one room
     _stream  _wanted  _life      positions; what the token is needed for; what is under way: no I/O
     _exchange  _hosts            a token for a token request; where Ably is
-    _sdk                         what is used of ably
+    _sdk  _sdk_channel           what is used of ably
     _server  _local              the application's side: grants, publishing, revoking; clients in its process
     _api  _failures              Ably's REST API, and its refusals
     _tokens                      token requests, signed

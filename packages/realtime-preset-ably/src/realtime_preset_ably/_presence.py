@@ -15,7 +15,7 @@ from tanstack_realtime._json import encode_json
 from ._codes import refusal
 from ._limits import MAX_STATE_BYTES
 from ._names import user_of
-from ._sdk import ChannelChange, Member, SdkChannel, SdkError
+from ._sdk_channel import ChannelChange, Member, SdkChannel, SdkError
 
 __all__ = ["Room", "check_state", "not_joined"]
 

@@ -10,7 +10,7 @@ from tanstack_realtime import ConnectionLostError, Inbound, LinkSink, Position, 
 
 from ._codes import refusal
 from ._names import user_of
-from ._sdk import ChannelChange, Received, SdkChannel, SdkError
+from ._sdk_channel import ChannelChange, Received, SdkChannel, SdkError
 from ._stream import Attachment, Stream
 
 __all__ = ["ChannelSubscription"]
