@@ -10,7 +10,7 @@ import pytest
 
 from tanstack_db.testing import settle
 from tanstack_realtime._errors import ChannelDeniedError, ConnectionLostError, PublishError, RealtimeError
-from tanstack_realtime._outbox import Outbox
+from tanstack_realtime._outbox import WINDOW, Outbox
 
 
 class Provider:
@@ -59,58 +59,114 @@ class Eager(Provider):
     def __init__(self) -> None:
         super().__init__()
         self.taken: list[Any] = []
-        self.busy = False
+        self.is_busy = False
 
     def begin(self, channel: str, message: Mapping[str, Any]) -> Callable[[], Awaitable[None]] | None:
-        if self.busy:
+        if self.is_busy:
             return None
-        self.taken.append(message["n"])
+        self.taken.append(message.get("n", message.get("action")))
         return lambda: self.send(channel, message)
 
 
-async def test_what_has_nobody_before_it_is_sent_at_once() -> None:
+async def test_messages_are_on_their_way_together_where_the_connection_takes_them_at_once() -> None:
     provider, reported = Eager(), list[Exception]()
     box = outbox(provider, reported, begin=provider.begin)
 
-    box.post("todos", {"n": 1})
-    box.post("todos", {"n": 2})  # waits for the answer to the first
-    box.post("notes", {"n": 3})
-    assert provider.taken == [1, 3]
-    await asyncio.sleep(0.1)
-    provider.busy = True
-    box.post("todos", {"n": 4})
+    for number in range(WINDOW + 2):
+        box.post("todos", {"n": number})
+    box.post("notes", {"n": "other"})
+    assert provider.taken == [*range(WINDOW), "other"]
     await asyncio.sleep(0.1)
 
-    assert provider.taken == [1, 3]
-    assert sorted(provider.accepted) == [("notes", 3), ("todos", 1), ("todos", 2), ("todos", 4)]
+    assert provider.taken == [*range(WINDOW), "other", WINDOW, WINDOW + 1]
+    assert [n for channel, n in provider.accepted if channel == "todos"] == list(range(WINDOW + 2))
     assert (len(box), reported) == (0, [])
 
 
-async def test_what_was_sent_at_once_and_refused_for_now_is_sent_again() -> None:  # Q4
+async def test_nothing_is_begun_before_what_could_not_be() -> None:  # Q4
     provider, reported = Eager(), list[Exception]()
-    provider.failures = [ConnectionLostError("gone")]
+    box = outbox(provider, reported, begin=provider.begin)
+    provider.is_busy = True
+    box.post("todos", {"n": 1})
+    await asyncio.sleep(0)
+    provider.is_busy = False
+    box.post("todos", {"n": 2})
+    box.post("todos", {"n": 3})
+    assert provider.taken == []
+    await asyncio.sleep(0.1)
+
+    assert provider.taken == [2, 3]
+    assert provider.accepted == [("todos", 1), ("todos", 2), ("todos", 3)]
+
+
+async def test_what_was_on_its_way_when_the_connection_went_is_sent_again_in_order() -> None:  # Q4
+    provider, reported = Eager(), list[Exception]()
+    provider.failures = [ConnectionLostError("gone")] * 3
+    box = outbox(provider, reported, begin=provider.begin)
+
+    for number in (1, 2, 3):
+        box.post("todos", {"n": number})
+    await asyncio.sleep(0.5)
+    box.post("todos", {"n": 4})  # waits with the others
+    assert provider.taken == [1, 2, 3]
+    await asyncio.sleep(0.4)
+    box.wake()
+    await asyncio.sleep(10)
+
+    assert provider.taken == [1, 2, 3, 1, 2, 3, 4]
+    assert provider.accepted == [("todos", 1), ("todos", 2), ("todos", 3), ("todos", 4)]
+    assert reported == []
+
+
+async def test_who_reads_fetches_after_a_message_that_others_have_overtaken() -> None:  # Q4, Q9
+    provider, reported = Eager(), list[Exception]()
+    provider.failures = [PublishError("too many", code="rate_limited", retryable=True)]
     box = outbox(provider, reported, begin=provider.begin)
 
     box.post("todos", {"n": 1})
     box.post("todos", {"n": 2})
+    await asyncio.sleep(0.5)
+    assert provider.accepted == [("todos", 2)]
+    box.wake()
     await asyncio.sleep(10)
 
-    assert provider.taken == [1]
-    assert provider.accepted[:2] == [("todos", 1), ("todos", 2)]
-    assert provider.attempts[:2] == pytest.approx([0.0, 1.0], abs=1e-3)
+    assert provider.accepted == [("todos", 2), ("todos", 1), ("todos", "refetch")]
+    assert (len(box), reported) == (0, [])
+
+
+async def test_what_can_never_succeed_behind_a_message_that_is_sent_again_is_given_up_once() -> None:  # Q4
+    provider, reported = Eager(), list[Exception]()
+    provider.failures = [ConnectionLostError("gone"), ChannelDeniedError("no", channel="todos")]
+    box = outbox(provider, reported, begin=provider.begin)
+
+    box.post("todos", {"n": 1})
+    box.post("todos", {"n": 2})
+    await asyncio.sleep(0.5)
+    box.wake()
+    await asyncio.sleep(10)
+
+    assert provider.taken == [1, 2, 1]
+    assert provider.accepted == [("todos", 1)]
+    assert [type(error) for error in reported] == [ChannelDeniedError]
+    assert len(box) == 0
 
 
 async def test_a_full_outbox_takes_no_answer_for_that_of_another_message() -> None:
     provider, reported = Eager(), list[Exception]()
-    box = outbox(provider, reported, begin=provider.begin, capacity=1)
+    box = outbox(provider, reported, begin=provider.begin, capacity=2)
+    provider.failures = [ConnectionLostError("gone")] * 2
 
     box.post("todos", {"n": 1})
     box.post("todos", {"n": 2})
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0)  # now the answer to the first is waited for
+    box.post("todos", {"n": 3})  # drops the first
+    await asyncio.sleep(0.5)
+    box.wake()
+    await asyncio.sleep(10)
 
-    assert provider.taken == [1]
-    assert provider.accepted == [("todos", 2)]
-    assert [type(error) for error in reported] == [PublishError]
+    assert provider.taken == [1, 2, 3, 2, "refetch"]
+    assert provider.accepted == [("todos", 3), ("todos", 2), ("todos", "refetch")]
+    assert [error.code for error in reported if isinstance(error, RealtimeError)] == ["outbox_full"]
 
 
 async def test_messages_that_come_late_are_followed_by_one_hint_to_fetch() -> None:  # Q9, Q11

@@ -4,8 +4,11 @@ The mutation has happened; only the others do not know yet. So a publish that fa
 the same mutation id, in order per channel, and nothing of it rolls the mutation back. What can never succeed (denied,
 too large) is reported and given up; so is the oldest message when the queue is full.
 
+Where the connection takes a message at once, up to `WINDOW` of a channel are on their way together: a provider handles
+a connection's messages in order. One that must be sent again may then come after others that were accepted.
+
 A message that comes late may be about a row that somebody has deleted or moved since, and who reads it may have missed
-the one that said so. So late messages are followed by a hint to fetch.
+the one that said so. So late and overtaken messages are followed by a hint to fetch.
 """
 
 from __future__ import annotations
@@ -13,16 +16,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from ._backoff import backoff
 from ._errors import PublishError, RealtimeError
 
-__all__ = ["Outbox"]
+__all__ = ["WINDOW", "Outbox"]
 
 LATE: Final = 1.0
 """Seconds after which a message counts as late. Within it others act on what they see, not on what they could know."""
+
+WINDOW: Final = 32
+"""Messages of one channel that are on their way together, at most: enough to hide a round trip, few to send again."""
 
 _HINT: Final[Mapping[str, Any]] = {"action": "refetch"}
 
@@ -32,16 +39,44 @@ Answered: TypeAlias = Callable[[], Awaitable[None]]
 Begin: TypeAlias = Callable[[str, Mapping[str, Any]], Answered | None]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Posted:
+    """A message, and the loop's time at which it was posted."""
+
+    message: Mapping[str, Any]
+    at: float
+
+
 @dataclass(slots=True, eq=False)
 class _Lane:
-    """The messages of one channel, in order, and the task that sends them."""
+    """The messages of one channel, in order, and the task that sends them.
 
-    messages: deque[tuple[float, Mapping[str, Any]]]
-    """Each with the loop's time at which it was posted."""
+    Invariant: the first ``len(begun)`` messages are on their way.
+    """
+
     task: asyncio.Task[None]
-    wake: asyncio.Event
-    begun: Answered | None
-    """What waits for the answer to the first message, where that was sent when it was posted."""
+    messages: deque[_Posted] = field(default_factory=deque[_Posted])
+    begun: deque[Answered] = field(default_factory=deque[Answered])
+    """What waits for the answers to the messages that are on their way."""
+    is_held: bool = False
+    """Whether nothing may be begun: the first message is being sent by the slow way, or waits to be sent again."""
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begin(self, begin: Callable[[Mapping[str, Any]], Answered | None]) -> None:
+        """Put on their way what can be, in order."""
+        if self.is_held:
+            return
+        while len(self.begun) < min(len(self.messages), WINDOW):
+            answered = begin(self.messages[len(self.begun)].message)
+            if answered is None:
+                return
+            self.begun.append(answered)
+
+    def drop_first(self) -> None:
+        """Forget the first message and its answer."""
+        self.messages.popleft()
+        if self.begun:
+            self.begun.popleft()
 
 
 class Outbox:
@@ -82,12 +117,9 @@ class Outbox:
             self._drop_oldest()
         lane = self._lanes.get(channel)
         if lane is None:
-            begun = self._begin(channel, message)
-            task = asyncio.get_running_loop().create_task(self._drain(channel))
-            lane = _Lane(deque(), task, asyncio.Event(), begun)
-            self._lanes[channel] = lane
-        lane.messages.append((asyncio.get_running_loop().time(), message))
-        self._size += 1
+            lane = self._lanes[channel] = _Lane(asyncio.get_running_loop().create_task(self._drain(channel)))
+        self._append(lane, message)
+        lane.begin(partial(self._begin, channel))
 
     def wake(self) -> None:
         """Try again now: the connection is back."""
@@ -128,8 +160,7 @@ class Outbox:
 
     def _drop_oldest(self) -> None:
         channel, lane = next(iter(self._lanes.items()))
-        lane.messages.popleft()
-        lane.begun = None
+        lane.drop_first()
         self._size -= 1
         self._report(
             PublishError(
@@ -140,17 +171,24 @@ class Outbox:
             )
         )
 
+    def _append(self, lane: _Lane, message: Mapping[str, Any]) -> None:
+        lane.messages.append(_Posted(message, asyncio.get_running_loop().time()))
+        self._size += 1
+
     async def _drain(self, channel: str) -> None:
         lane = self._lanes[channel]
         loop = asyncio.get_running_loop()
         attempt = 0
         late = False
         while lane.messages:
+            lane.begin(partial(self._begin, channel))
             posted = lane.messages[0]
-            at, message = posted
-            begun, lane.begun = lane.begun, None
-            error = await self._attempt(self._send(channel, message) if begun is None else begun(), channel)
+            lane.is_held = not lane.begun
+            sending = lane.begun[0]() if lane.begun else self._send(channel, posted.message)
+            error = await self._attempt(sending, channel)
+            lane.is_held = error is not None and error.retryable
             if error is not None and error.retryable:
+                late |= await self._take_answers(channel, lane, posted)
                 if self._draining:
                     return
                 delay = max(backoff(attempt, self._random), error.retry_after or 0.0)
@@ -161,21 +199,43 @@ class Outbox:
                         await lane.wake.wait()
                 except TimeoutError:
                     pass
+                lane.is_held = False
                 continue
             attempt = 0
             # A full outbox may have dropped the message while it was being sent.
             if lane.messages and lane.messages[0] is posted:
-                lane.messages.popleft()
+                lane.drop_first()
                 self._size -= 1
-            late = late or (error is None and loop.time() - at > LATE)
-            if late and not lane.messages and message is not _HINT:
+            late = late or (error is None and loop.time() - posted.at > LATE)
+            if late and not lane.messages and posted.message is not _HINT:
                 late = False
-                lane.messages.append((loop.time(), _HINT))
-                self._size += 1
+                self._append(lane, _HINT)
             if error is not None:
                 self._report(error)
         if self._lanes.get(channel) is lane:
             del self._lanes[channel]
+
+    async def _take_answers(self, channel: str, lane: _Lane, first: _Posted) -> bool:
+        """Wait for all that is on its way behind a message that must be sent again, and keep what must be, too.
+
+        Returns:
+            Whether one was accepted, and so has overtaken the first.
+        """
+        behind = [pair for pair in zip(lane.messages, lane.begun, strict=False) if pair[0] is not first]
+        lane.begun.clear()
+        overtaken = False
+        for posted, answered in behind:
+            error = await self._attempt(answered(), channel)
+            if error is not None and error.retryable:
+                continue
+            overtaken = overtaken or error is None
+            # A full outbox may have dropped it meanwhile.
+            if posted in lane.messages:
+                lane.messages.remove(posted)
+                self._size -= 1
+                if error is not None:
+                    self._report(error)
+        return overtaken
 
     @staticmethod
     async def _attempt(sending: Awaitable[None], channel: str) -> RealtimeError | None:
