@@ -75,6 +75,7 @@ class Inbox:
 
     Attributes:
         waiting: each with its length in characters.
+        full: whether the next frame would be too much.
     """
 
     def __init__(self, settings: SessionSettings, now: float) -> None:
@@ -83,11 +84,7 @@ class Inbox:
         self._max_frame_bytes = settings.max_message_bytes + ENVELOPE_BYTES
         self._bucket = TokenBucket(rate=settings.limits.rate, burst=settings.limits.burst, now=now)
         self._size = 0
-
-    @property
-    def full(self) -> bool:
-        """Whether the next frame would be too much."""
-        return len(self.waiting) >= self._settings.inbox or self._size >= self._settings.inbox_size
+        self.full = False
 
     def read(self, text: str, now: float) -> ClientFrame | BadFrameError | TooFast | Closing:
         """Parse a frame, and count it. It does not wait yet."""
@@ -113,13 +110,20 @@ class Inbox:
         """Let a frame wait for its turn."""
         self.waiting.append((frame, size))
         self._size += size
+        self.full = self._is_full()
 
     def put_first(self, frame: Waiting) -> None:
         """Let a frame wait again whose turn it is."""
         self.waiting.appendleft((frame, 0))
+        self.full = self._is_full()
 
     def take(self) -> Waiting:
         """Return the frame whose turn it is."""
         frame, size = self.waiting.popleft()
         self._size -= size
+        if self.full:
+            self.full = self._is_full()
         return frame
+
+    def _is_full(self) -> bool:
+        return len(self.waiting) >= self._settings.inbox or self._size >= self._settings.inbox_size
