@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
@@ -217,13 +217,15 @@ async def test_messages_of_all_kinds_keep_their_order(deflate: bool) -> None:
     compression = "deflate" if deflate else None
     async with site.serving(ws_per_message_deflate=deflate), site.connect(compression=compression) as client:
         await join(client, "other")
+        pongs: list[Awaitable[float]] = []
         for number in range(0, 50, 5):
             await client.send(publish(number))
             await client.send([publish(number + 1)[:10], publish(number + 1)[10:]])  # in fragments
             await client.send(publish(number + 2).encode())
             await client.send(f"{publish(number + 3)}\n{publish(number + 4)}")
-            await client.ping()
+            pongs.append(await client.ping())
         assert await answers(client, 50) == list(range(50))
+        await asyncio.gather(*pongs)
         await client.close()
 
 
