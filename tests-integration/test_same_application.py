@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -80,6 +80,13 @@ async def page_server(app: str, preset: str, folder: Path, **environment: str) -
         print(server.log)  # shown where the test failed
 
 
+@pytest.fixture
+async def servers() -> AsyncGenerator[AsyncExitStack]:
+    """What runs until the windows are closed: a page whose server is gone says so in its console."""
+    async with AsyncExitStack() as servers:
+        yield servers
+
+
 async def enter(windows: Windows, url: str, user: str, preset: str, ready: str = ".connection.connected") -> Window:
     window = await windows.open(f"{url}/?as={user}", name=f"{user}-{preset}", dark=user == "bo")
     await expect(window.page.locator(ready)).to_be_visible()
@@ -87,54 +94,56 @@ async def enter(windows: Windows, url: str, user: str, preset: str, ready: str =
 
 
 @on_every_preset
-async def test_the_chat_runs_on(preset: str, tmp_path: Path, windows: Windows) -> None:
+async def test_the_chat_runs_on(preset: str, tmp_path: Path, servers: AsyncExitStack, windows: Windows) -> None:
     """Live channels and presence."""
-    async with page_server("chat", preset, tmp_path, CHAT_DATABASE=str(tmp_path / "chat.db")) as (url, carrier):
-        ann, bo = [await enter(windows, url, user, preset) for user in ("ann", "bo")]
-        for window in (ann, bo):
-            await expect(window.page.locator(".members .name")).to_have_count(2)
+    url, carrier = await servers.enter_async_context(
+        page_server("chat", preset, tmp_path, CHAT_DATABASE=str(tmp_path / "chat.db"))
+    )
+    ann, bo = [await enter(windows, url, user, preset) for user in ("ann", "bo")]
+    for window in (ann, bo):
+        await expect(window.page.locator(".members .name")).to_have_count(2)
 
-        await ann.page.locator(".box").press_sequentially("Hello Bo", delay=20)
-        await expect(bo.page.get_by_text("Ann is typing")).to_be_visible()
-        await ann.page.keyboard.press("Enter")
-        await expect(bo.page.locator(".message p")).to_have_text(["Hello Bo"])
-        if preset != "node":
-            await carrier.stop(signal.SIGKILL)
-            await carrier.start()
-            for window in (ann, bo):
-                await expect(window.page.locator(".connection.connected")).to_be_visible()
-        await bo.page.locator(".box").fill("Hello Ann")
-        await bo.page.keyboard.press("Enter")
+    await ann.page.locator(".box").press_sequentially("Hello Bo", delay=20)
+    await expect(bo.page.get_by_text("Ann is typing")).to_be_visible()
+    await ann.page.keyboard.press("Enter")
+    await expect(bo.page.locator(".message p")).to_have_text(["Hello Bo"])
+    if preset != "node":
+        await carrier.stop(signal.SIGKILL)
+        await carrier.start()
         for window in (ann, bo):
-            await expect(window.page.locator(".message:not(.pending) p")).to_have_text(["Hello Bo", "Hello Ann"])
-            await expect(window.page.locator(".members .name")).to_have_count(2)
+            await expect(window.page.locator(".connection.connected")).to_be_visible()
+    await bo.page.locator(".box").fill("Hello Ann")
+    await bo.page.keyboard.press("Enter")
+    for window in (ann, bo):
+        await expect(window.page.locator(".message:not(.pending) p")).to_have_text(["Hello Bo", "Hello Ann"])
+        await expect(window.page.locator(".members .name")).to_have_count(2)
 
 
 @on_every_preset
-async def test_the_ai_stream_runs_on(preset: str, tmp_path: Path, windows: Windows) -> None:
+async def test_the_ai_stream_runs_on(preset: str, tmp_path: Path, servers: AsyncExitStack, windows: Windows) -> None:
     """A text that the server publishes in parts."""
-    async with page_server("ai-stream", preset, tmp_path) as (url, _):
-        ann, bo = [await enter(windows, url, user, preset) for user in ("ann", "bo")]
-        await ann.page.locator(".box").fill("How does this work?")
-        await ann.page.keyboard.press("Enter")
-        for window in (ann, bo):
-            await expect(window.page.locator(".answer.done .text")).to_contain_text("nobody is left with a hole.")
-        texts = [await window.page.locator(".answer .text").inner_text() for window in (ann, bo)]
-        assert texts[0] == texts[1]
+    url, _ = await servers.enter_async_context(page_server("ai-stream", preset, tmp_path))
+    ann, bo = [await enter(windows, url, user, preset) for user in ("ann", "bo")]
+    await ann.page.locator(".box").fill("How does this work?")
+    await ann.page.keyboard.press("Enter")
+    for window in (ann, bo):
+        await expect(window.page.locator(".answer.done .text")).to_contain_text("nobody is left with a hole.")
+    texts = [await window.page.locator(".answer .text").inner_text() for window in (ann, bo)]
+    assert texts[0] == texts[1]
 
 
 @on_every_preset
-async def test_the_cursors_run_on(preset: str, tmp_path: Path, windows: Windows) -> None:
+async def test_the_cursors_run_on(preset: str, tmp_path: Path, servers: AsyncExitStack, windows: Windows) -> None:
     """States of members that change all the time."""
-    async with page_server("cursors", preset, tmp_path) as (url, _):
-        ann, bo = [await enter(windows, url, user, preset, ".canvas.live") for user in ("ann", "bo")]
-        for window in (ann, bo):
-            await expect(window.page.locator(".members li")).to_have_count(2)
-        box = await ann.page.locator(".canvas").bounding_box()
-        assert box is not None
-        for step in range(20):
-            await ann.page.mouse.move(box["x"] + box["width"] * (0.2 + 0.03 * step), box["y"] + box["height"] * 0.3)
-        at_last = re.compile(r"translate\((?:76\.9|77)[\d.]*cqw, (?:29\.9|30)[\d.]*cqh\)")
-        await expect(bo.page.locator(".cursor.ann")).to_have_attribute("style", at_last)
-        await ann.page.close()
-        await expect(bo.page.locator(".members li")).to_have_count(1)
+    url, _ = await servers.enter_async_context(page_server("cursors", preset, tmp_path))
+    ann, bo = [await enter(windows, url, user, preset, ".canvas.live") for user in ("ann", "bo")]
+    for window in (ann, bo):
+        await expect(window.page.locator(".members li")).to_have_count(2)
+    box = await ann.page.locator(".canvas").bounding_box()
+    assert box is not None
+    for step in range(20):
+        await ann.page.mouse.move(box["x"] + box["width"] * (0.2 + 0.03 * step), box["y"] + box["height"] * 0.3)
+    at_last = re.compile(r"translate\((?:76\.9|77)[\d.]*cqw, (?:29\.9|30)[\d.]*cqh\)")
+    await expect(bo.page.locator(".cursor.ann")).to_have_attribute("style", at_last)
+    await ann.page.close()
+    await expect(bo.page.locator(".members li")).to_have_count(1)
