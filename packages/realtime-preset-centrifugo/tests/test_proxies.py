@@ -36,7 +36,7 @@ def granted(**flags: Any) -> Callable[[str, Channel], Permissions]:
     return decide
 
 
-async def test_a_denial_has_the_error_at_the_top(application: Any) -> None:  # CF-8.6
+async def test_a_denial_has_the_error_at_the_top(application: Any) -> None:  # CF-8.6, A3
     answer = await application.ask("subscribe", question())
 
     assert answer.status_code == 200
