@@ -92,7 +92,7 @@ async def request_of(application: Any, *channels: str) -> dict[str, Any]:
     return found
 
 
-async def test_a_request_becomes_a_token(application: Any, emulator: Emulator) -> None:  # AB-8.4, AB-8.7
+async def test_a_request_becomes_a_token(application: Any, emulator: Emulator) -> None:  # ABLY-8.4, ABLY-8.7
     application.decide = granting(subscribe=True, presence=True)
     answer = await emulator.exchange(await request_of(application, "chat:room=1"))
     token = answer.json()
@@ -122,14 +122,14 @@ async def test_a_request_becomes_a_token(application: Any, emulator: Emulator) -
 )
 async def test_what_was_changed_is_refused(
     application: Any, emulator: Emulator, field: str, value: object
-) -> None:  # AB-8.7, A14
+) -> None:  # ABLY-8.7, A14
     request = await request_of(application, "chat:room=1")
     answer = await emulator.exchange({**request, field: value})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, 40101)
 
 
-async def test_a_request_is_good_once_and_for_two_minutes(application: Any, emulator: Emulator) -> None:  # AB-8.8
+async def test_a_request_is_good_once_and_for_two_minutes(application: Any, emulator: Emulator) -> None:  # ABLY-8.8
     request, older = await request_of(application), await request_of(application)
     codes = [(await emulator.exchange(request)).status_code, (await emulator.exchange(request)).json()["error"]["code"]]
     emulator.clock.advance(121_000)
@@ -152,7 +152,7 @@ async def test_a_key_that_may_less_narrows_the_token(application: Any, emulator:
 @pytest.mark.parametrize(
     "value", ["1", "a:b", "*", "1:*", "[?rewind=9]x", "a/b", "a b", "two\nlines", "grüße", "a,b=c&d", "%2F", "."]
 )
-async def test_every_channel_is_one_at_ably(application: Any, emulator: Emulator, value: str) -> None:  # AB-8.1, AB-8.2
+async def test_every_channel_is_one_at_ably(application: Any, emulator: Emulator, value: str) -> None:  # ABLY-8.1, ABLY-8.2
     channel = serialize_key(("chat", {"room": value}))
     application.decide = granting(subscribe=True)
     await application.realtime.publish(channel, {"text": value})
@@ -166,14 +166,14 @@ async def test_every_channel_is_one_at_ably(application: Any, emulator: Emulator
 
 
 @pytest.mark.parametrize("data", [None, 0, True, "text", [1], {"a": {}}])
-async def test_a_payload_comes_as_it_was(application: Any, emulator: Emulator, data: Any) -> None:  # AB-8.15, P8
+async def test_a_payload_comes_as_it_was(application: Any, emulator: Emulator, data: Any) -> None:  # ABLY-8.15, P8
     await application.realtime.publish("chat:room=1", data)
     [message] = await emulator.messages("chat:room=1")
 
     assert payload_of(message) == data
 
 
-async def test_a_mutation_that_is_sent_twice_is_there_once(application: Any, emulator: Emulator) -> None:  # AB-8.16
+async def test_a_mutation_that_is_sent_twice_is_there_once(application: Any, emulator: Emulator) -> None:  # ABLY-8.16
     application.decide = granting(publish=True)
     for data in (MUTATION, MUTATION, {"text": "hi"}, {"text": "hi"}):
         body = {"channel": "chat:room=1", "data": data, "link": "c1"}
@@ -203,7 +203,7 @@ async def test_the_largest_message_fits(application: Any, emulator: Emulator) ->
     assert len(await emulator.messages("chat:room=1")) == 1
 
 
-async def test_another_secret_is_the_servers_fault(application: Any, emulator: Emulator) -> None:  # AB-8.17
+async def test_another_secret_is_the_servers_fault(application: Any, emulator: Emulator) -> None:  # ABLY-8.17
     emulator.allow(secret="another")
     with pytest.raises(PublishError) as caught:
         await application.realtime.publish("chat:room=1", 1)

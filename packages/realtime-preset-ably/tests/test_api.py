@@ -39,7 +39,7 @@ async def publish(application: Any, bearer: str | None, data: Any, **extra: Any)
     return answer
 
 
-async def test_a_message_of_the_server_is_one_request(application: Any) -> None:  # AB-8.15
+async def test_a_message_of_the_server_is_one_request(application: Any) -> None:  # ABLY-8.15
     await application.realtime.publish(CHANNEL, {"text": "ü"})
     [request], [body] = application.ably.requests, application.ably.bodies
 
@@ -60,7 +60,7 @@ async def test_every_json_value_is_a_payload(application: Any, data: Any) -> Non
     assert (type(body["data"]), body["encoding"]) == (str, "json")
 
 
-async def test_nobody_publishes_who_may_not(application: Any) -> None:  # AB-8.14
+async def test_nobody_publishes_who_may_not(application: Any) -> None:  # ABLY-8.14
     refused = await publish(application, "ann", 1)
     nobody = await publish(application, None, 1)
 
@@ -68,7 +68,7 @@ async def test_nobody_publishes_who_may_not(application: Any) -> None:  # AB-8.1
     assert application.ably.requests == []
 
 
-async def test_what_is_rejected_is_not_sent(application: Any) -> None:  # AB-8.14
+async def test_what_is_rejected_is_not_sent(application: Any) -> None:  # ABLY-8.14
     def rejects(_user: str, _channel: Channel, _data: Any) -> Any:
         raise Reject("rude")
 
@@ -79,7 +79,7 @@ async def test_what_is_rejected_is_not_sent(application: Any) -> None:  # AB-8.1
     assert application.ably.requests == []
 
 
-async def test_a_message_of_a_user_is_told_as_theirs(application: Any) -> None:  # AB-8.18
+async def test_a_message_of_a_user_is_told_as_theirs(application: Any) -> None:  # ABLY-8.18
     application.decide = granting(publish=True)
     answers = [await publish(application, "~ann", 1, link="c1"), await publish(application, "~ann", 1)]
 
@@ -94,7 +94,7 @@ async def test_a_message_of_a_user_is_told_as_theirs(application: Any) -> None: 
 )
 async def test_what_may_have_arrived_is_sent_again_as_the_same(
     application: Any, failure: httpx.Response | Exception
-) -> None:  # AB-8.16
+) -> None:  # ABLY-8.16
     application.ably.answers = [failure, failure]
     await application.realtime.publish(CHANNEL, 1)
 
@@ -121,7 +121,7 @@ async def test_a_server_that_hangs_is_given_up(application: Any, monkeypatch: py
     assert loop.time() - start < 10  # what a client waits for its answer
 
 
-async def test_a_mutation_is_the_same_message_every_time(application: Any) -> None:  # AB-8.16, P4
+async def test_a_mutation_is_the_same_message_every_time(application: Any) -> None:  # ABLY-8.16, P4
     application.decide = granting(publish=True)
     for bearer, data in [
         ("ann", MUTATION),
@@ -153,7 +153,7 @@ async def test_a_mutation_is_the_same_message_every_time(application: Any) -> No
 )
 async def test_a_refusal_is_an_error(
     application: Any, answer: httpx.Response, code: str, retryable: bool, caplog: pytest.LogCaptureFixture
-) -> None:  # AB-8.17
+) -> None:  # ABLY-8.17
     caplog.set_level(logging.DEBUG)
     application.ably.answers = [answer]
     with pytest.raises(PublishError) as caught:
@@ -177,7 +177,7 @@ async def test_a_refusal_is_an_error(
 )
 async def test_a_publisher_is_told_what_failed(
     application: Any, answers: list[Any], status: int, code: str, caplog: pytest.LogCaptureFixture
-) -> None:  # AB-8.17, P3
+) -> None:  # ABLY-8.17, P3
     caplog.set_level(logging.DEBUG)
     application.decide = granting(publish=True)
     application.ably.answers = answers

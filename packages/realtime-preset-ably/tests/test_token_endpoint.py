@@ -49,7 +49,7 @@ def capability(grant: Grant) -> dict[str, list[str]]:
     return found
 
 
-async def test_a_token_holds_exactly_what_is_granted(application: Any) -> None:  # AB-8.4
+async def test_a_token_holds_exactly_what_is_granted(application: Any) -> None:  # ABLY-8.4
     application.decide = members_of_one
     grant = await granted(application, ["chat:room=1", "chat:room=2", "chat:room=1"])
 
@@ -63,7 +63,7 @@ async def test_a_token_holds_exactly_what_is_granted(application: Any) -> None: 
     assert (grant.denied["chat:room=2"].code, grant.denied["chat:room=2"].retryable) == ("denied", False)
 
 
-async def test_who_may_publish_does_so_through_the_gate(application: Any) -> None:  # AB-8.13
+async def test_who_may_publish_does_so_through_the_gate(application: Any) -> None:  # ABLY-8.13
     application.decide = granting(publish=True)
     grant = await granted(application, ["chat:room=1"])
 
@@ -71,7 +71,7 @@ async def test_who_may_publish_does_so_through_the_gate(application: Any) -> Non
     assert capability(grant) == BASE
 
 
-async def test_nobody_gets_no_token(application: Any) -> None:  # AB-8.3
+async def test_nobody_gets_no_token(application: Any) -> None:  # ABLY-8.3
     answer = await application.token(["chat:room=1"], bearer=None)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "unauthenticated")
@@ -79,7 +79,7 @@ async def test_nobody_gets_no_token(application: Any) -> None:  # AB-8.3
     assert "mac" not in answer.text
 
 
-async def test_nothing_granted_is_not_everything(application: Any) -> None:  # AB-8.6
+async def test_nothing_granted_is_not_everything(application: Any) -> None:  # ABLY-8.6
     assert capability(await granted(application, [])) == BASE
     assert capability(await granted(application, ["chat:room=2"])) == BASE
 
@@ -102,7 +102,7 @@ async def test_nothing_granted_is_not_everything(application: Any) -> None:  # A
         "todos:room=1",  # declared with another parameter
     ],
 )
-async def test_what_is_no_channel_never_becomes_a_capability(application: Any, name: str) -> None:  # AB-8.5, A9
+async def test_what_is_no_channel_never_becomes_a_capability(application: Any, name: str) -> None:  # ABLY-8.5, A9
     application.decide = granting(subscribe=True, presence=True)
     grant = await granted(application, [name, "chat:room=1"])
 
@@ -111,7 +111,7 @@ async def test_what_is_no_channel_never_becomes_a_capability(application: Any, n
     assert capability(grant).keys() == {BASE_CHANNEL, "chat:room=1", "chat:room=1:presence"}
 
 
-async def test_it_is_signed_for_the_session_user(application: Any) -> None:  # AB-8.7, A14
+async def test_it_is_signed_for_the_session_user(application: Any) -> None:  # ABLY-8.7, A14
     grant = await granted(application, [], bearer="*")
     request = grant.token_request
     expected = token_request(
