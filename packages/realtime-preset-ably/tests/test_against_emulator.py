@@ -152,7 +152,7 @@ async def test_a_key_that_may_less_narrows_the_token(application: Any, emulator:
 @pytest.mark.parametrize(
     "value", ["1", "a:b", "*", "1:*", "[?rewind=9]x", "a/b", "a b", "two\nlines", "grüße", "a,b=c&d", "%2F", "."]
 )
-async def test_every_channel_is_one_at_ably(application: Any, emulator: Emulator, value: str) -> None:  # ABLY-8.1, ABLY-8.2
+async def test_every_channel_is_one_at_ably(application: Any, emulator: Emulator, value: str) -> None:  # ABLY-8.1, 8.2
     channel = serialize_key(("chat", {"room": value}))
     application.decide = granting(subscribe=True)
     await application.realtime.publish(channel, {"text": value})
