@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from ably_sdk import DEADLINE
 from ably_server import KEY, Relay
 from centrifugo_server import free_port
 from starlette.applications import Starlette
+from starlette.requests import HTTPConnection
 from starlette.routing import Mount
 
 from realtime_preset_ably import AblyPreset
@@ -101,6 +102,7 @@ class AblyApp:
     )
     lacks: Mapping[Fault, str] = field(default_factory=dict[Fault, str])
     authorize: Authorize = allow_everything
+    get_user: Callable[[HTTPConnection], str | None] = bearer_token
 
     def __post_init__(self) -> None:
         self.preset = AblyPreset()
@@ -124,9 +126,10 @@ class AblyApp:
         def authorize(user_id: str, channel: Channel) -> Permissions | Any:
             return self.authorize(user_id, channel)
 
-        self.realtime = Realtime(
-            authorize=authorize, get_user=bearer_token, preset=self.preset, on_error=lambda _: None
-        )
+        def get_user(connection: HTTPConnection) -> str | None:
+            return self.get_user(connection)
+
+        self.realtime = Realtime(authorize=authorize, get_user=get_user, preset=self.preset, on_error=lambda _: None)
         app = Starlette(routes=[Mount("/_realtime", self.realtime)])
         config = uvicorn.Config(app, host="127.0.0.1", port=self.port, log_level="error", lifespan="off")
         self.server = uvicorn.Server(config)

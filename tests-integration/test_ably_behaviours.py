@@ -6,6 +6,7 @@ The others are in `test_ably_tokens` and `test_ably_publishing`; the conformance
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from urllib.parse import quote
 
@@ -15,10 +16,12 @@ from ably_js import AblyJs, install
 from ably_sdk import SdkError
 from ably_server import KEY, Rest
 from screens import PROJECT, TODOS, Screens, enter, inserted, row, shows
+from starlette.requests import HTTPConnection
 
 from realtime_preset_ably.emulator import Action, Frame
 from tanstack_db import DbClient, LoadSubset
 from tanstack_realtime import AuthenticationError, ChannelDeniedError, create_realtime_client
+from tanstack_realtime.server import bearer_token
 from tanstack_realtime.testing import Kit, RecordingListener
 
 
@@ -270,6 +273,35 @@ async def test_a_failure_of_the_application_is_not(app: AblyApp, kit: Kit) -> No
     assert app.ways[kit.user("ann")].plan == []
 
 
+async def test_a_front_end_goes_on_without_an_application(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.22
+    """ably-js asks again and again, and gets no token from an application that fails or does not know the user."""
+    channel = kit.channel()
+    failing = {"bob"}
+
+    def get_user(connection: HTTPConnection) -> str | None:
+        user = bearer_token(connection)
+        if user in failing:
+            raise OSError("the database is away")
+        return user
+
+    app.get_user = get_user
+    auth = {"url": app.url, "bearer": "bob"}
+    bob = await js.open("bob", port=app.ably_port, auth=auth, autoConnect=False)
+    stranger = await js.open("stranger", port=app.ably_port, auth={**auth, "bearer": ""}, autoConnect=False)
+    for front in (bob, stranger):
+        await front.do("want", channels=[channel.raw])
+        await front.do("connect")
+        await front.hears("token", times=3)
+    assert "connected" not in bob.states()
+    failing.clear()
+    await bob.do("connected")
+    await bob.do("subscribe", channel=channel.raw)
+    await app.publish(channel, "back")
+    await bob.hears("message", data="back")
+
+    assert "connected" not in stranger.states()
+
+
 async def test_everything_can_be_taken_from_a_user(app: AblyApp, kit: Kit, js: AblyJs) -> None:
     """Ours is told that it is over; a front end of its own asks again, and it is the application that says no."""
     ann, bob = await kit.client("ann"), await kit.client("bob")
@@ -334,6 +366,28 @@ async def test_a_frozen_connection_is_replaced(app: AblyApp, kit: Kit, how: str)
     assert listener.data == [1]
     assert set(seen) == {"connected", "reconnecting"}
     assert ann.is_connected
+
+
+async def test_a_front_end_comes_back_from_a_dead_server(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.23
+    """A page of its own and ours, beside each other while the service is away."""
+    channel = kit.channel()
+    ann = await kit.client("ann")
+    _, listener = await kit.listen(ann, channel)
+    bob = await app.front(js, kit.user("bob"), channel.raw)
+    await bob.do("subscribe", channel=channel.raw)
+    await app.stop_ably()
+    await kit.until(lambda: ann.store.state.status == "reconnecting", "ours notices")
+    await bob.hears("connection", state="disconnected")
+    await app.start_ably()
+    await kit.soon(ann.connected(), "ours connects again")
+    await bob.hears("connection", state="connected", times=2)
+    await kit.live_again(listener)
+    await bob.hears("channel", channel=channel.raw, state="attached", times=2)
+    await app.publish(channel, 1)
+    await kit.heard(listener, 1, "a message")
+    await bob.hears("message", data=1)
+
+    assert listener.data == bob.data(channel.raw) == [1]
 
 
 async def test_the_status_is_one_of_four(app: AblyApp, kit: Kit) -> None:  # ABLY-8.23
@@ -469,12 +523,16 @@ async def test_disconnecting_ends_everything_at_once(app: AblyApp, kit: Kit, js:
     assert [member["clientId"] for member in members] == ["ann-second"]
 
 
-async def test_a_channel_without_listeners_is_given_up(app: AblyApp, kit: Kit) -> None:  # ABLY-8.25
+async def test_a_channel_without_listeners_is_given_up(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.25
     first, second, third = kit.channel(), kit.channel(), kit.channel()
     ann = await kit.client("ann")
     subscription, listener = await kit.listen(ann, first)
     await kit.listen(ann, second)
+    bob = await app.front(js, kit.user("bob"), first.raw, second.raw)
+    for channel in (first, second):
+        await bob.do("subscribe", channel=channel.raw)
     subscription.unsubscribe()
+    await bob.do("detach", channel=first.raw)
     async with Rest(app.ably_port) as rest:
 
         async def subscribers() -> int:
@@ -484,9 +542,13 @@ async def test_a_channel_without_listeners_is_given_up(app: AblyApp, kit: Kit) -
         async with asyncio.timeout(10):
             while await subscribers():
                 await asyncio.sleep(0.02)
+    await bob.do("want", channels=[second.raw])
+    capability = json.loads((await bob.do("authorize"))["capability"])
     await kit.listen(ann, third)
     await app.publish(first, "nobody hears this")
     await kit.quiet()
 
     assert app.ways[kit.user("ann")].asked[-1] == sorted([second.raw, third.raw])
-    assert listener.data == []
+    assert first.raw not in capability
+    assert second.raw in capability
+    assert listener.data == bob.data(first.raw) == []
