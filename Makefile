@@ -62,7 +62,7 @@ servers:  ## install Redis, an engine, compose and openssl for the integration t
 	  apt-get install -qq -y --no-install-recommends $${package%:*}; \
 	done
 
-integration: setup  ## tests with real sockets, processes and databases (REALTIME_INTEGRATION=docker, binary or lite)
+integration: setup  ## tests with real sockets, processes and databases (REALTIME_INTEGRATION=docker, binary or lite; ABLY_API_KEY)
 	$(BIN)/python scripts/integration.py $(ARGS)
 
 bench: setup bench-db  ## all figures: next to npm @tanstack/db, latency between clients, each stage of a live query
