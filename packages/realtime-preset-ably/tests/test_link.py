@@ -333,6 +333,33 @@ async def test_a_narrower_token_ends_that_channel_and_no_other(at: Setting) -> N
     assert at.application.asked[-1] == ("a",)
 
 
+async def test_a_renewal_that_decides_nothing_takes_nothing_away(at: Setting) -> None:  # S17
+    await at.link.subscribe("a", since=None)
+    await at.link.subscribe("b", since=None)
+    at.application.denied["a"] = Denial("unavailable", "the database is away", retryable=True)
+    with pytest.raises(ConnectionLostError, match="'a'.*the database is away"):
+        await at.sdk.authorize()
+    await asyncio.sleep(20)
+    assert (at.sink.revocations, at.sdk.tokens[-1]) == ([], {"token": "for ['a', 'b']"})
+
+    at.application.denied.clear()
+    await asyncio.sleep(35)
+    asked = len(at.application.asked)
+    await asyncio.sleep(600)
+    assert (at.sink.revocations, len(at.application.asked)) == ([], asked)
+
+
+async def test_what_is_never_decided_is_lost_at_last_and_no_other(at: Setting) -> None:  # S17
+    await at.link.subscribe("a", since=None)
+    await at.link.subscribe("b", since=None)
+    at.application.denied["a"] = Denial("unavailable", "the database is away", retryable=True)
+    with pytest.raises(ConnectionLostError):
+        await at.sdk.authorize()
+    await asyncio.sleep(400)
+    assert at.sink.revocations == [("a", "unavailable", "the database is away")]
+    assert at.sdk.tokens[-1] == {"token": "for ['b']"}
+
+
 async def test_a_grant_that_ends_is_asked_for_again(at: Setting) -> None:
     at.application.expires_in = 100.0
     await at.link.subscribe("a", since=None)

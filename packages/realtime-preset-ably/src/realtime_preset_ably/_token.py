@@ -27,6 +27,8 @@ __all__ = ["Token"]
 _NOT_SIGNED_IN: Final = 4401
 _LEAST_RENEWAL: Final = 1.0
 """Seconds between two renewals at least, however soon a grant ends."""
+_UNDECIDED: Final = 10
+"""Renewals in a row that may fail before a channel that the application cannot decide about is lost."""
 
 
 class Token:
@@ -142,12 +144,28 @@ class Token:
                 await asyncio.wait({self._taken}, timeout=self._timing.request)
             names = self._wanted.channels
             grant = await self._application.grant(names)
+            self._require_decided(grant)
             token = await self._exchange(grant)
             self._taken = asyncio.get_running_loop().create_future()
         self._renew_in(_before(grant.expires_in))
         for use in self._wanted.renewed(grant, names):
             self._revoked(use, self._wanted.denial(*use))
         return token
+
+    def _require_decided(self, grant: Grant) -> None:
+        """Keep the token that we have where another would lack what nobody has refused.
+
+        A database that is away for a moment must not empty everybody's screen.
+        """
+        undecided = self._wanted.undecided(grant)
+        if undecided and self._failures < _UNDECIDED:
+            channel, operation = undecided[0]
+            denial = grant.denied[channel]
+            raise ConnectionLostError(
+                f"the application cannot decide about {operation} on {channel!r} now: {denial.reason}",
+                code=denial.code,
+                reason=denial.reason,
+            )
 
     def taken(self) -> None:
         """Ably has taken the last token that `renew` gave."""

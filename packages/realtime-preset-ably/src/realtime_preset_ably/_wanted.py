@@ -48,6 +48,11 @@ class Wanted:
         known = self._denied.get(channel)
         return known or Denial("denied", f"authorize does not grant {operation}", retryable=False)
 
+    def undecided(self, grant: Grant) -> list[Use]:
+        """Return what is in use and granted until now, and what this grant could not decide about."""
+        undecided = {name for name, denial in grant.denied.items() if denial.retryable}
+        return [use for use in self._uses if use[0] in undecided and self.covers(*use)]
+
     def renewed(self, grant: Grant, asked: Iterable[str]) -> list[Use]:
         """There is another token, for these channels.
 
