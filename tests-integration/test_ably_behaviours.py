@@ -143,7 +143,7 @@ async def test_a_denied_channel_leaves_nothing_behind(app: AblyApp, kit: Kit, js
     assert [kind for kind, _ in on_open.events] == ["live", "message"]
 
 
-async def test_the_next_token_takes_a_channel_away(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.12
+async def test_the_next_token_takes_a_channel_away(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.12, A5
     taken, kept = kit.channel(), kit.channel()
     ann = await kit.client("ann")
     (_, on_taken), (_, on_kept) = [await kit.listen(ann, channel) for channel in (taken, kept)]
@@ -226,7 +226,9 @@ async def test_the_server_prompts_for_a_token(app: AblyApp, kit: Kit, js: AblyJs
     assert bob.states().count("connected") == 1
 
 
-async def test_an_expired_token_is_replaced_again_and_again(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.21
+async def test_an_expired_token_is_replaced_again_and_again(
+    app: AblyApp, kit: Kit, js: AblyJs
+) -> None:  # ABLY-8.21, A16
     channel = kit.channel()
     ann = await kit.client("ann")
     _, listener = await kit.listen(ann, channel)
@@ -244,7 +246,7 @@ async def test_an_expired_token_is_replaced_again_and_again(app: AblyApp, kit: K
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_a_refusal_of_the_application_is_final(app: AblyApp, kit: Kit, status: int) -> None:  # ABLY-8.22
+async def test_a_refusal_of_the_application_is_final(app: AblyApp, kit: Kit, status: int) -> None:  # ABLY-8.22, C12
     ann = await kit.client("ann")
     await kit.listen(ann, kit.channel())
     way = app.ways[kit.user("ann")]
@@ -346,7 +348,7 @@ FREEZES: dict[str, Frame | None] = {
 
 
 @pytest.mark.parametrize("how", FREEZES)
-async def test_a_frozen_connection_is_replaced(app: AblyApp, kit: Kit, how: str) -> None:  # ABLY-8.23
+async def test_a_frozen_connection_is_replaced(app: AblyApp, kit: Kit, how: str) -> None:  # ABLY-8.23, C14
     """The SDK believes for ever in a connection that ended in one of these ways."""
     channel = kit.channel()
     ann = await kit.client("ann")
@@ -432,6 +434,24 @@ async def test_members_of_both_kinds_see_each_other(app: AblyApp, kit: Kit, js: 
     assert [member["clientId"] for member in await bob.do("members", channel=room)] == [kit.user("bob")]
 
 
+async def test_nobody_is_a_member_in_anothers_name(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # A12
+    channel = kit.channel()
+    room = f"{channel.raw}:presence"
+    hers = enter(await kit.client("ann"), channel, {"x": 1})
+    await kit.soon(hers.live(), "ann is there")
+    bob = await app.front(js, kit.user("bob"), channel.raw)
+    await bob.do("enter", channel=room, data={"x": 2})
+    await kit.until(lambda: shows(hers, {"x": 2}), "ann sees bob")
+    for name in (kit.user("ann"), "eve", "*"):
+        with pytest.raises(SdkError) as caught:
+            await bob.do("crowd", channel=room, names=[name], data={"x": 3})
+        assert caught.value.code == 40012
+    await kit.quiet()
+
+    assert shows(hers, {"x": 2})
+    assert [member.user_id for member in hers.others] == [kit.user("bob")]
+
+
 async def test_a_late_joiner_sees_a_full_room(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.24
     """More members than one page of the synchronisation has."""
     channel = kit.channel()
@@ -451,7 +471,7 @@ async def test_a_late_joiner_sees_a_full_room(app: AblyApp, kit: Kit, js: AblyJs
     assert len(await js_late.do("members", channel=room)) == 121
 
 
-async def test_who_vanishes_is_gone_after_a_while(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.24
+async def test_who_vanishes_is_gone_after_a_while(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.24, R4
     channel = kit.channel()
     his = enter(await kit.client("bob"), channel, None)
     await kit.soon(his.live(), "bob watches")
@@ -471,7 +491,7 @@ async def test_who_vanishes_is_gone_after_a_while(app: AblyApp, kit: Kit, js: Ab
     await kit.until(lambda: not his.others, "ann is gone")
 
 
-async def test_a_member_comes_back_without_a_ghost(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.24
+async def test_a_member_comes_back_without_a_ghost(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.24, R4
     channel = kit.channel()
     room = f"{channel.raw}:presence"
     his = enter(await kit.client("bob"), channel, None)

@@ -70,7 +70,7 @@ async def post(app: AblyApp, user: str | None, body: Any) -> tuple[int, Any]:
 # -- who may -----------------------------------------------------------------------------------------------------------
 
 
-async def test_who_may_not_publish_or_join_does_neither(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.13
+async def test_who_may_not_publish_or_join_does_neither(app: AblyApp, kit: Kit, js: AblyJs) -> None:  # ABLY-8.13, P3
     channel = kit.channel()
     for operation in ("publish", "presence"):
         kit.refuse("ann", channel, operation)
@@ -95,7 +95,7 @@ async def test_who_may_not_publish_or_join_does_neither(app: AblyApp, kit: Kit, 
     assert bob.events("presence") == []
 
 
-async def test_ably_is_asked_only_for_who_may(app: AblyApp, kit: Kit) -> None:  # ABLY-8.14
+async def test_ably_is_asked_only_for_who_may(app: AblyApp, kit: Kit) -> None:  # ABLY-8.14, A1
     channel = kit.channel()
     kit.refuse("ann", channel, "publish")
     body = {"channel": channel.raw, "data": {"action": "insert", "data": {"id": "t1"}}}
