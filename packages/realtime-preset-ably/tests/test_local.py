@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tanstack_realtime import Channel, ChannelDeniedError, ConfigurationError
+from tanstack_realtime import Channel, ChannelDeniedError, ConfigurationError, PublishError
 from tanstack_realtime.server import Permissions
 
 
@@ -34,6 +34,15 @@ async def test_it_asks_authorize(application: Any) -> None:
     assert application.asked == [("ann", "chat:room=1"), ("bob", "chat:room=1")]
     assert [grant.granted.keys() for grant in grants] == [{"chat:room=1"}, set()]
     assert [grant.client_id for grant in grants] == ["ann", "bob"]
+
+
+async def test_it_publishes_no_more_than_ably_takes(application: Any) -> None:
+    application.decide = members
+    ann = application.realtime.local_transport(user_id="ann")._application
+    with pytest.raises(PublishError) as caught:
+        await ann.publish("chat:room=1", "x" * 64_000, "c1")
+    assert caught.value.code == "too_large"
+    assert application.ably.requests == []
 
 
 async def test_it_publishes_through_the_gate(application: Any) -> None:  # A1

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from tanstack_realtime import (
@@ -29,6 +29,7 @@ from tanstack_realtime import (
 )
 from tanstack_realtime._http import DefaultHttp
 from tanstack_realtime._json import decode_json
+from tanstack_realtime.server._requests import error_response, read_body, require_json
 
 from ._api import AblyApi
 from ._grant import MAX_CHANNELS, TOKEN_PATH, Denial, Grant
@@ -48,13 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["AblyServer"]
 
 _MAX_BODY: Final = 65536
-_STATUS: Final[Mapping[str, int]] = {
-    "bad_origin": 403,
-    "bad_media_type": 415,
-    "bad_request": 400,
-    "too_large": 413,
-    "too_many_channels": 400,
-}
 _AT_ONCE: Final = 16
 """Decisions of `authorize` that one request for a token has under way."""
 
@@ -149,9 +143,7 @@ class AblyServer:
         """Return a transport for a client in this process: it asks by a call, and goes through Ably as all do."""
         if not isinstance(cast("object", user_id), str) or not user_id:
             raise ConfigurationError(f"local_transport(user_id={user_id!r}): pass the user's id as a non-empty str")
-        application = LocalApplication(
-            context=self._context, user_id=user_id, sign=self._grant, deliver=self._api.publish
-        )
+        application = LocalApplication(context=self._context, user_id=user_id, sign=self._grant, deliver=self.publish)
         return LocalTransport(application, self._http, self._capabilities)
 
     async def aclose(self) -> None:
@@ -170,13 +162,11 @@ class AblyServer:
         gate = self._context.gate
         try:
             gate.check_origin(request)
-            # The type makes a browser ask first, so that no other site's page gets a token with the user's cookies.
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise MessageError("tokens are asked for with application/json", code="bad_media_type")
+            require_json(request)
             user_id, expires_in = await gate.authenticate(request)
-            grant = await self._grant(user_id, _channels(await _read(request)), expires_in)
+            grant = await self._grant(user_id, _channels(await read_body(request, _MAX_BODY)), expires_in)
         except RealtimeError as error:
-            return _refused(error)
+            return error_response(error)
         # In ASCII, since a name that was refused is told as it came, with whatever JSON can hold.
         return Response(
             json.dumps(grant.to_json()), media_type="application/json", headers={"cache-control": "no-store"}
@@ -241,15 +231,6 @@ def _operations(permissions: Permissions) -> frozenset[str]:
     return frozenset(name for name in ("subscribe", "publish", "presence") if getattr(permissions, name))
 
 
-async def _read(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            raise MessageError(f"the body is larger than {_MAX_BODY} bytes", code="too_large")
-    return bytes(body)
-
-
 def _channels(body: bytes) -> list[str]:
     try:
         parsed: object = decode_json(body)
@@ -267,9 +248,3 @@ def _channels(body: bytes) -> list[str]:
             reason=f"more than {MAX_CHANNELS} channels",
         )
     return names
-
-
-def _refused(error: RealtimeError) -> Response:
-    status = 503 if error.retryable else _STATUS.get(error.code, 401)
-    body: dict[str, Any] = {"code": error.code, "reason": error.reason, "retryable": error.retryable}
-    return JSONResponse({"error": body}, status_code=status)

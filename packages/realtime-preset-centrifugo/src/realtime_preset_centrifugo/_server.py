@@ -10,20 +10,20 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from tanstack_realtime import (
-    AuthenticationError,
     Channel,
     ChannelDeniedError,
     ConfigurationError,
     PublishError,
     RealtimeError,
 )
+from tanstack_realtime.server._requests import error_response, require_json
 
 from ._api import CentrifugoApi
 from ._client import TOKEN_PATH, Pass, open_link
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from ._settings import ServerSettings
 
 __all__ = ["CentrifugoServer"]
-
-_STATUS: Final[Mapping[str, int]] = {"bad_origin": 403, "bad_media_type": 415}
 
 _RIGHTS: Final[Mapping[str, Operation]] = {DATA_PREFIX: "subscribe", PRESENCE_PREFIX: "presence"}
 
@@ -136,11 +134,10 @@ class CentrifugoServer:
         gate = self._context.gate
         try:
             gate.check_origin(request)
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise AuthenticationError("tokens are asked for with application/json", code="bad_media_type")
+            require_json(request)
             admission, lifetime = self._admit(*await gate.authenticate(request))
         except RealtimeError as error:
-            return _refused(error)
+            return error_response(error)
         body = {"url": admission.url, "user": admission.user_id, "token": admission.token, "expires_in": lifetime}
         return JSONResponse(body, headers={"cache-control": "no-store"})
 
@@ -157,12 +154,6 @@ class CentrifugoServer:
             await self._api.unsubscribe(user_id, prefix, channel.raw)
         except PublishError as error:
             self._context.report(error)
-
-
-def _refused(error: RealtimeError) -> Response:
-    status = 503 if error.retryable else _STATUS.get(error.code, 401)
-    body: dict[str, Any] = {"code": error.code, "reason": error.reason, "retryable": error.retryable}
-    return JSONResponse({"error": body}, status_code=status)
 
 
 class _LocalTransport:

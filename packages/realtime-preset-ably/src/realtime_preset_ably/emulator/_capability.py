@@ -20,7 +20,7 @@ from itertools import zip_longest
 from typing import Final, cast
 
 from ._errors import bad_request
-from ._json import from_json
+from ._plain import from_json
 
 __all__ = ["MAX_RESOURCES", "OPERATIONS", "Capability"]
 
@@ -86,7 +86,7 @@ class Capability:
         if isinstance(value, str):
             try:
                 value = from_json(value)
-            except (ValueError, RecursionError):
+            except ValueError:
                 raise bad_request('a capability is a JSON object, as in {"todos":["subscribe"]}') from None
         if not isinstance(value, dict):
             raise bad_request(f"a capability is an object of lists, not {type(value).__name__}")

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
-from . import _msgpack
 from ._errors import AblyError, bad_request
-from ._json import from_json
+from ._plain import from_json, from_msgpack
 from ._wire import Format, pack
 
 __all__ = ["MAX_BODY", "Receive", "Request", "Response", "Scope", "Send", "error_response", "read_request"]
@@ -62,11 +61,11 @@ class Request:
         media = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         try:
             if media == _MEDIA["msgpack"]:
-                return _msgpack.unpackb(self.body)
+                return from_msgpack(self.body)
             if media in ("", _MEDIA["json"]):
                 return from_json(self.body.decode())
-        except (ValueError, RecursionError):
-            raise bad_request(f"the body is not {media or 'JSON'}") from None
+        except ValueError as error:
+            raise bad_request(f"the body is not {media or 'JSON'}: {error}") from None
         raise AblyError(f"a body is application/json or application/x-msgpack, not {media}", 41500)
 
 

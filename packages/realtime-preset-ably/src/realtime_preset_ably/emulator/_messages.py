@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final, TypeAlias, cast
 
-from . import _msgpack
 from ._errors import AblyError, bad_request
+from ._plain import to_msgpack
 from ._wire import Message, canonical
 
 __all__ = ["Author", "PresenceAction", "check_messages", "check_presence", "size_of"]
@@ -117,9 +117,9 @@ def _extras(value: object) -> Mapping[str, Any] | None:
     if isinstance(value, dict):
         # Readers of both formats must get them.
         try:
-            json.dumps(value, allow_nan=False)
-            _msgpack.packb(cast("object", value))
-        except (TypeError, ValueError, OverflowError, RecursionError):
+            json.dumps(value)
+            to_msgpack(cast("object", value))
+        except (TypeError, OverflowError):
             pass
         else:
             return cast("Mapping[str, Any]", value)

@@ -20,7 +20,7 @@ from typing import Final, cast
 from ._access import Access, Key
 from ._capability import Capability
 from ._errors import AblyError, bad_request
-from ._json import from_json
+from ._plain import from_json
 
 __all__ = [
     "MAX_TOKEN",
@@ -223,7 +223,7 @@ def _b64(text: str) -> bytes:
 def _object(text: str) -> Mapping[str, object]:
     try:
         value = from_json(_b64(text).decode())
-    except (ValueError, RecursionError):
+    except ValueError:
         raise _invalid("a part of it is not JSON") from None
     if not isinstance(value, dict):
         raise _invalid("a part of it is not an object")

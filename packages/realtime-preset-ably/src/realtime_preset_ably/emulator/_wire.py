@@ -16,9 +16,8 @@ from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from typing import Any, Final, Literal, TypeAlias, cast
 
-from . import _msgpack
 from ._errors import AblyError, bad_request
-from ._json import from_json
+from ._plain import from_json, from_msgpack, to_msgpack
 
 __all__ = ["Action", "Flag", "Format", "Frame", "Message", "canonical", "decode", "for_reader", "pack"]
 
@@ -117,6 +116,8 @@ _TYPES: Final[Mapping[str, type]] = {
 }
 """What a client may send, beside ``action``. Other fields are not read."""
 
+_MAX_INTEGER: Final = 2**53 - 1
+
 
 def decode(raw: str | bytes) -> dict[str, Any]:
     """Return the fields of a client's protocol message, checked for their types. Nulls are left out.
@@ -127,9 +128,9 @@ def decode(raw: str | bytes) -> dict[str, Any]:
         AblyError: 40000 if it is no protocol message.
     """
     try:
-        found: Any = _msgpack.unpackb(raw) if isinstance(raw, bytes) else from_json(raw)
-    except (ValueError, RecursionError):
-        raise bad_request("a protocol message is one JSON or MessagePack object") from None
+        found: Any = from_msgpack(raw) if isinstance(raw, bytes) else from_json(raw)
+    except ValueError as error:
+        raise bad_request(f"a protocol message is one JSON or MessagePack object: {error}") from None
     if not isinstance(found, dict):
         raise bad_request(f"a protocol message is an object, not {type(found).__name__}")
     found = cast("dict[str, Any]", found)
@@ -143,6 +144,8 @@ def decode(raw: str | bytes) -> dict[str, Any]:
             continue
         if not _is(value, expected):
             raise bad_request(f"{name!r} of a protocol message is a {expected.__name__}, not {type(value).__name__}")
+        if expected is int and not 0 <= value <= _MAX_INTEGER:
+            raise bad_request(f"{name!r} of a protocol message is between 0 and 2**53 - 1")
         fields[name] = value
     return fields
 
@@ -184,7 +187,7 @@ def pack(value: object, format: Format) -> str | bytes:  # noqa: A002
     """Encode plain data: compact text for JSON, bytes for MessagePack."""
     if format == "json":
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return _msgpack.packb(value)
+    return to_msgpack(value)
 
 
 def _steps(encoding: str | None, last: str) -> str:

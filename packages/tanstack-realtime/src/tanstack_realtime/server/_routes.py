@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -13,6 +12,8 @@ from starlette.routing import Route
 
 from tanstack_realtime._errors import MessageError, RealtimeError
 from tanstack_realtime._json import decode_json
+
+from ._requests import error_response, read_body, require_json
 
 if TYPE_CHECKING:
     from ._gate import Gate
@@ -29,27 +30,6 @@ _ENVELOPE_BYTES: Final = 1024
 
 _LONGEST_LINK: Final = 64
 
-_STATUS: Final[Mapping[str, int]] = {
-    "unauthenticated": 401,
-    "bad_origin": 403,
-    "denied": 403,
-    "too_large": 413,
-    "bad_media_type": 415,
-    "rejected": 422,
-    "rate_limited": 429,
-    "unavailable": 503,
-}
-
-
-def _error_response(error: RealtimeError) -> Response:
-    status = _STATUS.get(error.code, 503 if error.retryable else 400)
-    body: dict[str, Any] = {"code": error.code, "reason": error.reason, "retryable": error.retryable}
-    headers = {"www-authenticate": "Bearer"} if status == 401 else {}
-    if error.retry_after is not None:
-        body["retry_after"] = round(error.retry_after, 3)
-        headers["retry-after"] = str(math.ceil(error.retry_after))
-    return JSONResponse({"error": body}, status_code=status, headers=headers)
-
 
 def common_routes(
     *,
@@ -65,16 +45,14 @@ def common_routes(
     async def handle_publish(request: Request) -> Response:
         try:
             gate.check_origin(request)
-            # A form on another site can post without asking first, but not with this type.
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-                raise MessageError("publish takes application/json", code="bad_media_type")
+            require_json(request)
             user_id, _ = await gate.authenticate(request)
             limiter.admit(request, user_id)
-            body = _publish_body(await _read(request, max_message_bytes + _ENVELOPE_BYTES))
+            body = _publish_body(await read_body(request, max_message_bytes + _ENVELOPE_BYTES))
             publication = await gate.admit_publish(user_id, body["channel"], body["data"])
             await publish(replace(publication, link=body.get("link")))
         except RealtimeError as error:
-            return _error_response(error)
+            return error_response(error)
         return JSONResponse({})
 
     async def handle_config(request: Request) -> Response:
@@ -84,16 +62,6 @@ def common_routes(
         Route("/publish", handle_publish, methods=["POST"]),
         Route("/config", handle_config, methods=["GET"]),
     ]
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    """Return the body without ever holding more than `limit` bytes and one chunk of it."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise MessageError(f"the body is larger than {limit} bytes", code="too_large")
-    return bytes(body)
 
 
 def _publish_body(body: bytes) -> dict[str, Any]:
