@@ -30,6 +30,19 @@ async def test_timers_fire_in_order_of_time_not_of_creation() -> None:
     assert order == ["a", "b", "c"]
 
 
+async def test_no_timer_runs_before_its_time() -> None:
+    """Found by history 5049: two timers within a nanosecond, and the later one set itself again for ever."""
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    ran: list[float] = []
+    for delay in (0.1, 0.1 + 5e-10):
+        loop.call_at(start + delay, lambda: ran.append(loop.time()))
+
+    await asyncio.sleep(1)
+
+    assert ran == [start + 0.1, start + 0.1 + 5e-10]
+
+
 async def test_timeouts_are_in_virtual_seconds() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(5):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 __all__ = ["LoopStuckError", "VirtualClockLoop", "settle"]
@@ -40,7 +41,7 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         # The two members below complete asyncio's abstract BaseEventLoop.
         self._selector = _JumpingSelector(self)
-        self._clock_resolution = 1e-9
+        self._clock_resolution = math.ulp(0.0)
 
     def time(self) -> float:
         """Return the virtual second."""
@@ -49,6 +50,9 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
     def jump(self, seconds: float) -> None:
         """Move the clock forward. Timers that became due run in the next turn of the loop, in order."""
         self._now += seconds
+        # asyncio runs timers that are due within the resolution. One that runs early, sees that and sets itself again
+        # would do so for ever, since this clock does not move meanwhile.
+        self._clock_resolution = math.ulp(self._now)
 
     def _process_events(self, event_list: list[Any]) -> None:
         """Nothing to do: there is no I/O."""
