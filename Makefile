@@ -76,8 +76,9 @@ docs: setup  ## run the code blocks of the documentation, check its links and ta
 	$(BIN)/python scripts/check_docs.py
 	$(BIN)/pytest -q README.md docs packages/*/README.md $(ARGS)
 
-fuzz: setup  ## strangers' frames, channels and JSON for minutes instead of seconds (EXAMPLES=100000)
-	EXAMPLES=$(EXAMPLES) $(BIN)/pytest packages/*/tests/test_fuzz.py --hypothesis-profile=fuzz $(ARGS)
+fuzz: setup  ## strangers' frames, channels, requests and JSON for minutes instead of seconds (EXAMPLES=100000)
+	EXAMPLES=$(EXAMPLES) $(BIN)/pytest packages/*/tests/test_fuzz.py packages/realtime-preset-ably/tests/emulator/test_{histories,rest_robust}.py \
+		--hypothesis-profile=fuzz $(ARGS)
 
 bench-db: setup  ## tanstack-db next to npm @tanstack/db, needs node (ARGS="--n 1000 --only join")
 	$(BIN)/python benchmarks/db/run.py $(ARGS)

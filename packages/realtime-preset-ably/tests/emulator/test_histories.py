@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_preset_ably.emulator._simulated import Socket, World
@@ -73,7 +73,6 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
 @given(STEPS)
 def test_a_reader_hears_everything_once_in_order_or_is_told_of_a_gap(steps: list[tuple[str, int]]) -> None:
     """Kills: delivering on a resumed socket before its ATTACH, replaying from the client's serial on a live socket."""
@@ -150,7 +149,6 @@ FRAME = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(FRAME, min_size=3, max_size=20))
 def test_nothing_that_a_client_sends_breaks_the_server(frames: list[dict[str, object]]) -> None:
     """Kills: trusting the type of any field of a protocol message."""
