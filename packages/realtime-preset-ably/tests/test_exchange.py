@@ -68,6 +68,18 @@ async def test_not_all_hosts_are_tried() -> None:
         await exchange(ably, GRANT, [str(number) for number in range(6)])
 
 
+@pytest.mark.parametrize("odd", [{"expires": "soon"}, {"expires": [1]}, {"issued": {}}, {"clientId": 7}])
+async def test_details_that_are_none_are_a_refusal(odd: dict[str, object]) -> None:
+    with pytest.raises(ConnectionLostError, match="gave no token"):
+        await exchange(Ably((201, {**TOKEN, **odd})), GRANT, ["one"])
+
+
+async def test_what_the_sdk_does_not_need_is_not_passed_on() -> None:
+    """It would fail over a capability that it cannot read."""
+    _, details = await exchange(Ably((201, {**TOKEN, "capability": "?", "clientId": "ann"})), GRANT, ["one"])
+    assert details == {**TOKEN, "clientId": "ann"}
+
+
 @pytest.mark.parametrize("answer", [{}, [], {"token": 7}])
 async def test_an_answer_without_a_token_is_a_refusal(answer: object) -> None:
     with pytest.raises(ConnectionLostError, match="gave no token"):

@@ -20,7 +20,7 @@ from urllib.parse import quote
 import httpx
 
 from tanstack_realtime import PublishError
-from tanstack_realtime._json import decode_json
+from tanstack_realtime._json import as_object, decode_object
 
 from ._failures import Failure
 from ._names import client_id_of
@@ -118,8 +118,7 @@ class AblyApi:
         A mutation's message gets the same id whenever its client sends it again. User, channel and payload are part of
         it, so nobody is first with somebody else's and an id that was used twice loses nothing; nor can it be guessed.
         """
-        payload: object = publication.data
-        data = cast("dict[str, object]", payload) if isinstance(payload, dict) else {}
+        data = as_object(publication.data)
         if not isinstance(data.get("id"), str) or not isinstance(data.get("origin"), str):
             return f"{secrets.token_urlsafe(12)}:0"
         text = f"{publication.channel.raw}\n{client_id_of(publication.user_id or '')}\n{publication.text}"
@@ -146,7 +145,7 @@ class AblyApi:
             if response.status_code >= 500:
                 last, said = None, f"{url} answered {response.status_code}"
                 continue
-            answer = _json_object(response.content)
+            answer = decode_object(response.content)
             if response.is_success:
                 return answer
             wait = response.headers.get("retry-after")
@@ -166,17 +165,8 @@ class AblyApi:
         return self._http
 
 
-def _json_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed: object = decode_json(body)
-    except ValueError:
-        return {}
-    return cast("Mapping[str, Any]", parsed) if isinstance(parsed, dict) else {}
-
-
 def _failed_targets(answer: Mapping[str, Any]) -> Iterator[Failure]:
     results: object = answer.get("results")
     for result in cast("list[object]", results) if isinstance(results, list) else []:
-        error = cast("dict[str, Any]", result).get("error") if isinstance(result, dict) else None
-        if error:
+        if error := as_object(result).get("error"):
             yield Failure.read(400, error)

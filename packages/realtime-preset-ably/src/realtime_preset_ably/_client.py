@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any
 
 from tanstack_realtime import (
     JSON,
-    AuthenticationError,
     Capabilities,
     ConfigurationError,
     ConnectionLostError,
     Link,
     LinkSink,
     OpenRequest,
-    RealtimeError,
 )
-from tanstack_realtime._endpoint import Endpoint
-from tanstack_realtime._json import decode_json, encode_json
+from tanstack_realtime._endpoint import Endpoint, ask_for_token
 
 from ._exchange import exchange
 from ._grant import TOKEN_PATH, Application, Grant
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     from tanstack_realtime import Http
 
 __all__ = ["AblyTransport", "RemoteApplication", "open_link"]
-
-_TEMPORARY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class AblyTransport:
@@ -126,13 +121,8 @@ class RemoteApplication:
 
     async def grant(self, channels: Sequence[str], /) -> Grant:
         """Ask the token endpoint."""
-        # The type makes a browser ask first, so that no other site's page gets a token with the user's cookies.
-        headers = {**await self._headers(), "content-type": "application/json"}
-        body = encode_json({"channels": list(channels)}).encode()
-        response = await self._http("POST", self._where, headers=headers, body=body)
-        answer = _json_object(response.body)
-        if response.status != 200:
-            raise _refusal(self._where, response.status, answer)
+        question = {"channels": list(channels)}
+        answer = await ask_for_token(self._http, self._where, await self._headers(), question, preset="ably")
         try:
             return Grant.from_json(answer)
         except ValueError as error:
@@ -153,28 +143,3 @@ class RemoteApplication:
             token = await self._request.get_token()
         headers = dict(self._request.headers)
         return headers if token is None else {**headers, "authorization": f"Bearer {token}"}
-
-
-def _json_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed: object = decode_json(body)
-    except ValueError:
-        return {}
-    return cast("Mapping[str, Any]", parsed) if isinstance(parsed, dict) else {}
-
-
-def _refusal(where: str, status: int, body: Mapping[str, Any]) -> RealtimeError:
-    details: object = body.get("error")
-    named: Mapping[str, Any] = cast("dict[str, Any]", details) if isinstance(details, dict) else {}
-    reason = str(named.get("reason") or f"HTTP {status}")
-    if status in (401, 403):
-        code = str(named.get("code") or "unauthenticated")
-        return AuthenticationError(f"{where} gave no token: {reason}", code=code, reason=reason)
-    retryable = bool(named.get("retryable", status in _TEMPORARY))
-    advice = "; is Realtime mounted there, with the ably preset?" if status in (404, 405) else ""
-    return ConnectionLostError(
-        f"{where} answered {status}: {reason}{advice}",
-        code=str(status),
-        reason=reason,
-        retryable=retryable or not named,
-    )

@@ -7,11 +7,11 @@ connection as well: a host that gives tokens is up.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from tanstack_realtime import ConnectionLostError, HttpResponse
-from tanstack_realtime._json import decode_json, encode_json
+from tanstack_realtime._json import as_object, decode_object, encode_json
 
 if TYPE_CHECKING:
     from tanstack_realtime import Http
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["exchange"]
 
 _HEADERS: Final = {"content-type": "application/json", "accept": "application/json", "x-ably-version": "5"}
+_DETAILS: Final[Mapping[str, type]] = {"token": str, "issued": int, "expires": int, "clientId": str}
+"""What the SDK needs of a token's details. The capability it would only parse."""
 _AT_MOST: Final = 4
 """Hosts that are tried; as many as the SDK's."""
 
 
 async def exchange(http: Http, grant: Grant, hosts: Sequence[str], /) -> tuple[str, Mapping[str, Any]]:
-    """Return the host that answered, and the details of the token.
+    """Return the host that answered, and what the SDK needs of the token's details.
 
     Raises:
         ConnectionLostError: no host answered, or Ably refused the request.
@@ -42,26 +44,17 @@ async def exchange(http: Http, grant: Grant, hosts: Sequence[str], /) -> tuple[s
         except ConnectionLostError as error:
             failure = error
             continue
-        details = _object(response.body)
-        if response.status < 300 and isinstance(details.get("token"), str):
+        answer = decode_object(response.body)
+        details = {name: answer[name] for name in _DETAILS if answer.get(name) is not None}
+        if response.status < 300 and "token" in details and all(type(details[n]) is _DETAILS[n] for n in details):
             return host, details
-        failure = _refused(where, response, details)
+        failure = _refused(where, response, as_object(answer.get("error")))
         if response.status < 500:
             break
     raise failure
 
 
-def _refused(where: str, response: HttpResponse, body: Mapping[str, Any]) -> ConnectionLostError:
-    details: object = body.get("error")
-    named: Mapping[str, Any] = cast("dict[str, Any]", details) if isinstance(details, dict) else {}
-    reason = str(named.get("message") or f"HTTP {response.status}")
-    code = str(named.get("code") or response.status)
+def _refused(where: str, response: HttpResponse, error: Mapping[str, Any]) -> ConnectionLostError:
+    reason = str(error.get("message") or f"HTTP {response.status}")
+    code = str(error.get("code") or response.status)
     return ConnectionLostError(f"{where} gave no token: {reason} ({code})", code=code, reason=reason)
-
-
-def _object(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed: object = decode_json(body)
-    except ValueError:
-        return {}
-    return cast("Mapping[str, Any]", parsed) if isinstance(parsed, dict) else {}

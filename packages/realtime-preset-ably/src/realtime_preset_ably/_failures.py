@@ -5,11 +5,11 @@ https://ably.com/docs/platform/errors/codes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from tanstack_realtime import PublishError
+from tanstack_realtime._json import as_object
 
 if TYPE_CHECKING:
     from ._settings import ServerSettings
@@ -40,7 +40,7 @@ class Failure:
     @staticmethod
     def read(status: int, error: object, *, retry_after: str | None = None) -> Failure:
         """Read an error object, as far as it is one."""
-        named: Mapping[str, Any] = cast("dict[str, Any]", error) if isinstance(error, dict) else {}
+        named = as_object(error)
         number: object = named.get("code")
         return Failure(
             status,

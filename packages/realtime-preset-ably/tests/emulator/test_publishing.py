@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -70,6 +71,49 @@ def test_numbers_belong_to_their_connection(world: World) -> None:
     second.publish(0, "2")
 
     assert reader.data() == ["1", "2"]
+
+
+def test_a_number_with_other_content_is_another_publish(world: World) -> None:
+    """ably-python counts from 0 again after a resume that failed, on the connection where it repeated old numbers."""
+    reader, publisher = world.connect(), world.connect()
+    reader.attach()
+    for number, data in (0, "old 0"), (1, "old 1"), (0, "new 0"), (1, "new 1"), (1, "new 1"):
+        (ack,) = publisher.publish(number, data)
+        assert (ack["action"], ack["msgSerial"]) == (Action.ACK, number)
+
+    assert reader.data() == ["old 0", "old 1", "new 0", "new 1"]
+
+
+def test_who_counts_anew_repeats_nothing_though_the_content_is_the_same(world: World) -> None:
+    reader, publisher = world.connect(), world.connect()
+    reader.attach()
+    for number in (5, 6, 0, 1, 1, 5):
+        publisher.publish(number, "ping")
+
+    assert reader.data() == ["ping"] * 5
+
+
+def test_a_number_is_known_by_its_channel_too(world: World) -> None:
+    publisher = world.connect()
+    publisher.publish(0, "x", channel="a")
+    publisher.publish(0, "x", channel="b")
+
+    assert [len(list(world.realtime.app("app").channel(name).log)) for name in "ab"] == [1, 1]
+
+
+def test_a_refused_publish_is_not_kept(world: World) -> None:
+    """The memory of answers holds answers, not what was asked."""
+    publisher = world.connect(accessToken=world.token({"other": ["subscribe"]}))
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            publisher.publish(number, "x" * 50_000)
+        world.realtime.faults.nack()
+        for number in range(100, 200):
+            publisher.publish(number, "x" * 50_000)
+        assert tracemalloc.get_traced_memory()[0] < 2_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_how_many_answers_are_remembered_is_bounded() -> None:

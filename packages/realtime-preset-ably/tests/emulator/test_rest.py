@@ -10,12 +10,12 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from realtime_preset_ably.emulator import _msgpack as msgpack
 from realtime_preset_ably.emulator._access import App, Key, Namespace
 from realtime_preset_ably.emulator._asgi import Application
 from realtime_preset_ably.emulator._authority import Authority
 from realtime_preset_ably.emulator._capability import Capability
 from realtime_preset_ably.emulator._outbox import Outbox
+from realtime_preset_ably.emulator._plain import from_msgpack, to_msgpack
 from realtime_preset_ably.emulator._realtime import Realtime
 
 NOW = 1_700_000_000_000
@@ -300,15 +300,15 @@ async def test_history_reaches_back_two_minutes_and_further_where_it_persists(wo
 
 
 async def test_bytes_reach_readers_of_both_formats(world: World) -> None:
-    packed = msgpack.packb({"data": b"\x00\xff", "encoding": "x"})
+    packed = to_msgpack({"data": b"\x00\xff", "encoding": "x"})
     headers = {"content-type": "application/x-msgpack", "accept": "application/x-msgpack"}
     response = await world.http.post(f"/channels/a/messages?key={KEY}", content=packed, headers=headers)
     binary = await world.http.get(f"/channels/a/messages?key={KEY}", headers=headers)
     (text,) = (await world.call("GET", "/channels/a/messages")).json()
 
     assert response.headers["content-type"] == "application/x-msgpack"
-    assert msgpack.unpackb(response.content)["channel"] == "a"
-    (message,) = msgpack.unpackb(binary.content)
+    assert from_msgpack(response.content)["channel"] == "a"
+    (message,) = from_msgpack(binary.content)
     assert (message["data"], message["encoding"]) == (b"\x00\xff", "x")
     assert (text["data"], text["encoding"]) == ("AP8=", "x/base64")
 
@@ -317,7 +317,7 @@ async def test_errors_are_in_the_readers_format_too(world: World) -> None:
     response = await world.call("GET", "/nowhere", accept="application/x-msgpack")
 
     assert (response.status_code, response.headers["content-type"]) == (404, "application/x-msgpack")
-    assert msgpack.unpackb(response.content)["error"]["code"] == 40400
+    assert from_msgpack(response.content)["error"]["code"] == 40400
 
 
 async def test_requests_that_cannot_be_read(world: World) -> None:
@@ -465,3 +465,23 @@ async def test_bad_descriptions_of_apps(world: World, spec: object) -> None:
     before = dict(world.authority.apps)
     assert (await world.call("POST", "/apps", spec, key=None)).status_code == 400
     assert world.authority.apps == before
+
+
+@pytest.mark.parametrize("key", [[], {}, 5, "x", True])
+async def test_a_connection_key_that_is_none_is_refused(world: World, key: object) -> None:
+    response = await world.publish("c", {"data": "x", "connectionKey": key})
+
+    assert (response.status_code, response.json()["error"]["code"]) == (400, 40006)
+
+
+async def test_messages_of_one_publish_have_one_connection_key(world: World) -> None:
+    for keys in (("x", None), ([], "x"), (None, {})):
+        response = await world.publish("c", [{"data": "x", "connectionKey": key} for key in keys])
+        assert response.json()["error"]["message"].startswith("messages that are published together")
+
+
+async def test_an_error_fits_into_a_header_whatever_it_repeats(world: World) -> None:
+    response = await world.call("POST", "/keys/app1.key1/requestToken", {"keyName": "k" * 500_000}, key=None)
+
+    assert response.status_code == 400
+    assert len(response.headers["x-ably-errormessage"]) == 1000

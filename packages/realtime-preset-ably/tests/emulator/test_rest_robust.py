@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_preset_ably.emulator import _msgpack
 from realtime_preset_ably.emulator._access import App, Key
 from realtime_preset_ably.emulator._authority import Authority
 from realtime_preset_ably.emulator._capability import Capability
 from realtime_preset_ably.emulator._errors import AblyError
 from realtime_preset_ably.emulator._http import Request
+from realtime_preset_ably.emulator._plain import to_msgpack
 from realtime_preset_ably.emulator._realtime import Realtime
 from realtime_preset_ably.emulator._resources import Resources
 from realtime_preset_ably.emulator._rest import Rest
@@ -128,7 +128,7 @@ def test_every_request_is_answered_or_refused(
             "authorization": f"Basic {base64.b64encode(b'app.key:secret').decode()}",
             "content-type": "application/x-msgpack",
         },
-        body=_msgpack.packb(value),
+        body=to_msgpack(value),
         format=format,
     )
     rest = new_rest()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from realtime_preset_ably.emulator import _msgpack
 from realtime_preset_ably.emulator._clock import SystemClock
 from realtime_preset_ably.emulator._connection import Phase
+from realtime_preset_ably.emulator._plain import from_msgpack, to_msgpack
 from realtime_preset_ably.emulator._simulated import KEY, World
 from realtime_preset_ably.emulator._ticker import Ticker
 from realtime_preset_ably.emulator._websocket import websocket
@@ -45,7 +45,7 @@ class Wire:
 
     def heard(self) -> list[dict[str, Any]]:
         events = (event for event in self.sent if event["type"] == "websocket.send")
-        return [json.loads(event["text"]) if "text" in event else _msgpack.unpackb(event["bytes"]) for event in events]
+        return [json.loads(event["text"]) if "text" in event else from_msgpack(event["bytes"]) for event in events]
 
     def types(self) -> list[str]:
         return [event["type"].removeprefix("websocket.") for event in self.sent]
@@ -79,7 +79,7 @@ async def test_a_socket_is_accepted_on_any_path_and_greeted_in_its_format(world:
 async def test_a_client_speaks_and_is_answered(world: World) -> None:
     async with opened(world) as wire:
         await wire.say(action=Action.HEARTBEAT, id="x")
-        wire.inbox.put_nowait({"type": "websocket.receive", "bytes": _msgpack.packb({"action": 0}), "text": None})
+        wire.inbox.put_nowait({"type": "websocket.receive", "bytes": to_msgpack({"action": 0}), "text": None})
         await settle()
 
         assert wire.heard()[1:] == [{"action": 0, "id": "x"}, {"action": 0}]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime_preset_ably.emulator import _msgpack
 from realtime_preset_ably.emulator._errors import AblyError
+from realtime_preset_ably.emulator._plain import from_msgpack, to_msgpack
 from realtime_preset_ably.emulator._wire import Action, Frame, canonical, decode, for_reader
 
 
@@ -36,10 +36,19 @@ def test_a_clients_message_keeps_what_is_known_and_drops_nulls() -> None:
         '{"action":15,"messages":[{"data":NaN}]}',
         '{"action":10,"channel":"\\ud800"}',
         "[" * 100_000,
+        '{"action":' + "[" * 900 + "]" * 900 + "}",
+        '{"action":10,"x":' + "[" * 100 + "]" * 100 + "}",
+        b"\x81\xa6action" + b"\x91" * 500 + b"\x01",
+        '{"action":15,"msgSerial":-1}',
+        '{"action":15,"msgSerial":9007199254740992}',
+        '{"action":15,"msgSerial":1e400}',
+        to_msgpack({"action": 15, "messages": [{"data": float("nan")}]}),
+        to_msgpack({"action": 15, "messages": [{"data": {b"a": 1}}]}),
+        to_msgpack({"action": 15, "messages": [{"data": {1: 1}}]}),
         b"",
         b"\xc1",
         b"\x00\x00",
-        _msgpack.packb({"action": 10, "channel": b"a"}),
+        to_msgpack({"action": 10, "channel": b"a"}),
     ],
 )
 def test_what_is_no_protocol_message_is_refused(raw: str | bytes) -> None:
@@ -47,6 +56,14 @@ def test_what_is_no_protocol_message_is_refused(raw: str | bytes) -> None:
         decode(raw)
 
     assert (caught.value.code, caught.value.status) == (40000, 400)
+
+
+def test_the_deepest_and_the_largest_are_read() -> None:
+    deep = "[" * 99 + "]" * 99
+    fields = decode(f'{{"action":15,"msgSerial":9007199254740991,"params":{{"a":{deep[2:-2]}}}}}')
+
+    assert fields["msgSerial"] == 2**53 - 1
+    assert json.dumps(fields["params"]["a"]) == deep[2:-2]
 
 
 def test_surrogate_pairs_are_text() -> None:
@@ -111,7 +128,7 @@ def test_a_frame_reads_the_same_in_both_formats() -> None:
         "channel": "ä",
         "messages": [{"data": "/w==", "encoding": "base64"}, {"data": "x"}],
     }
-    assert _msgpack.unpackb(raw) == {
+    assert from_msgpack(raw) == {
         "action": 15,
         "channel": "ä",
         "messages": [{"data": b"\xff", "encoding": None}, {"data": "x"}],

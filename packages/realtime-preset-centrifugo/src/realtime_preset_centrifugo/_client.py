@@ -5,20 +5,18 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 from tanstack_realtime import (
-    AuthenticationError,
     Capabilities,
     ConfigurationError,
     ConnectionLostError,
     Link,
     LinkSink,
     OpenRequest,
-    RealtimeError,
 )
-from tanstack_realtime._json import decode_json
+from tanstack_realtime._endpoint import ask_for_token
 
 from ._link import CentrifugoLink
 from ._settings import SOCKET_PATH
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["CentrifugoTransport", "Pass", "open_link", "require_application"]
 
 TOKEN_PATH: Final = "/token"  # noqa: S105 -- a path
-_TEMPORARY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,14 +95,8 @@ class CentrifugoTransport:
 
     async def _admission(self, url: str, token: str | None, headers: Mapping[str, str]) -> Pass:
         where = f"{url.rstrip('/')}{TOKEN_PATH}"
-        # The type makes a browser ask first, so that no other site's page gets a token with the user's cookies.
-        sent = {**headers, "content-type": "application/json"}
-        if token is not None:
-            sent["authorization"] = f"Bearer {token}"
-        response = await self._http("POST", where, headers=sent, body=b"{}")
-        body = _json_object(response.body)
-        if response.status != 200:
-            raise _refusal(where, response.status, body)
+        sent = dict(headers) if token is None else {**headers, "authorization": f"Bearer {token}"}
+        body = await ask_for_token(self._http, where, sent, {}, preset="centrifugo")
         values = [body.get(name) for name in ("url", "user", "token")]
         if not all(isinstance(value, str) for value in values):
             raise ConnectionLostError(
@@ -149,28 +140,3 @@ def _is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _json_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed: object = decode_json(body)
-    except ValueError:
-        return {}
-    return cast("Mapping[str, Any]", parsed) if isinstance(parsed, dict) else {}
-
-
-def _refusal(where: str, status: int, body: Mapping[str, Any]) -> RealtimeError:
-    details: object = body.get("error")
-    named: Mapping[str, Any] = cast("dict[str, Any]", details) if isinstance(details, dict) else {}
-    reason = str(named.get("reason") or f"HTTP {status}")
-    if status in (401, 403):
-        code = str(named.get("code") or "unauthenticated")
-        return AuthenticationError(f"{where} gave no token: {reason}", code=code, reason=reason)
-    retryable = bool(named.get("retryable", status in _TEMPORARY))
-    advice = "; is Realtime mounted there, with the centrifugo preset?" if status in (404, 405) else ""
-    return ConnectionLostError(
-        f"{where} answered {status}: {reason}{advice}",
-        code=str(status),
-        reason=reason,
-        retryable=retryable or not named,
-    )

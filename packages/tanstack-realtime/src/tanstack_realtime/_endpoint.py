@@ -1,9 +1,9 @@
-"""The server's HTTP routes as the client uses them: ``POST /publish`` and ``GET /config``."""
+"""The server's HTTP routes as the client uses them: ``POST /publish``, ``GET /config``, a preset's tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ._errors import (
     AuthenticationError,
@@ -15,9 +15,9 @@ from ._errors import (
     RealtimeError,
 )
 from ._http import Http, HttpResponse
-from ._json import decode_json, encode_json
+from ._json import as_object, decode_object, encode_json
 
-__all__ = ["Endpoint"]
+__all__ = ["Endpoint", "ask_for_token"]
 
 _TEMPORARY: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -82,7 +82,7 @@ class Endpoint:
             return
         where = f"{self._url}/config"
         response = await self._http("GET", where, headers={}, body=None)
-        config = _json_object(response.body)
+        config = decode_object(response.body)
         found = config.get("preset")
         if response.status != 200 or not isinstance(found, str):
             raise ConnectionLostError(
@@ -99,17 +99,43 @@ class Endpoint:
         self._checked = True
 
 
-def _json_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        parsed: object = decode_json(body)
-    except ValueError:
-        return {}
-    return cast("Mapping[str, Any]", parsed) if isinstance(parsed, dict) else {}
+async def ask_for_token(
+    http: Http, where: str, headers: Mapping[str, str], question: object, /, *, preset: str
+) -> Mapping[str, Any]:
+    """Ask the route at which a preset's server half gives tokens.
+
+    Args:
+        http: sends requests.
+        where: the route's address.
+        headers: tell the application who we are.
+        question: the body.
+        preset: its name, for people.
+
+    Raises:
+        AuthenticationError: the application does not know us.
+        ConnectionLostError: there was no answer, or no token; `retryable` tells.
+    """
+    sent = {**headers, "content-type": "application/json"}
+    response = await http("POST", where, headers=sent, body=encode_json(question).encode())
+    answer, status = decode_object(response.body), response.status
+    if status == 200:
+        return answer
+    error = as_object(answer.get("error"))
+    reason = str(error.get("reason") or f"HTTP {status}")
+    if status in (401, 403):
+        code = str(error.get("code") or "unauthenticated")
+        raise AuthenticationError(f"{where} gave no token: {reason}", code=code, reason=reason)
+    advice = f"; is Realtime mounted there, with the {preset} preset?" if status in (404, 405) else ""
+    raise ConnectionLostError(
+        f"{where} answered {status}: {reason}{advice}",
+        code=str(status),
+        reason=reason,
+        retryable=not error or bool(error.get("retryable", status in _TEMPORARY)),
+    )
 
 
 def _refusal(channel: str, response: HttpResponse) -> RealtimeError:
-    details: object = _json_object(response.body).get("error")
-    named: Mapping[str, Any] = cast("dict[str, Any]", details) if isinstance(details, dict) else {}
+    named = as_object(decode_object(response.body).get("error"))
     code, reason = str(named.get("code") or response.status), str(named.get("reason") or f"HTTP {response.status}")
     kind: type[RealtimeError] = PublishError
     if response.status == 401:

@@ -7,10 +7,11 @@ UTF-8 encoder takes. Each of them would be one client's message breaking another
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final, NoReturn, cast
 
-__all__ = ["MAX_DEPTH", "decode_json", "encode_json", "scan_json"]
+__all__ = ["MAX_DEPTH", "as_object", "decode_json", "decode_object", "encode_json", "scan_json"]
 
 MAX_DEPTH: Final = 64
 """Arrays and objects inside each other, at most. A reader with a deep stack still parses it."""
@@ -64,6 +65,19 @@ def decode_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     if brackets > max_depth:
         _check_depth(value, max_depth)
     return value
+
+
+def as_object(value: object, /) -> Mapping[str, Any]:
+    """Return a JSON value that is an object, and an empty one for every other."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def decode_object(text: str | bytes, /) -> Mapping[str, Any]:
+    """Parse what should be a JSON object; what is none counts as an empty one."""
+    try:
+        return as_object(decode_json(text))
+    except ValueError:
+        return {}
 
 
 def scan_json(text: str, start: int) -> tuple[Any, str] | None:

@@ -178,7 +178,8 @@ class Authority:
         if access.expires <= now:
             raise AblyError("the token has expired", 40142)
         if access.token_id in self._ended:
-            raise self._ended[access.token_id][0]
+            # Raised again and again, it would otherwise grow by a traceback each time.
+            raise self._ended[access.token_id][0].with_traceback(None)
         for kind, value in (("clientId", access.client_id), ("revocationKey", access.revocation_key)):
             found = self._revocations.get((access.key_name, kind, value or ""), ())
             if any(revocation.covers(access) and revocation.applies_at <= now for revocation in found):

@@ -10,6 +10,9 @@ from typing import TypedDict
 
 __all__ = ["AblyError", "ErrorInfo", "bad_request", "denied"]
 
+MAX_MESSAGE = 1000
+"""The longest message. It is in a header of REST's answers too, and may repeat what a client sent."""
+
 _FIRST_OWN_RANGE = 60_000
 """Codes from here on (80018, 90001, ...) do not begin with an HTTP status."""
 
@@ -45,6 +48,7 @@ class AblyError(Exception):
             status: The HTTP status. Default: the first three digits of the code, and 400 for codes such as 80018
                 that do not begin with one.
         """
+        message = message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 3]}..."
         super().__init__(f"{message} ({code})")
         self.message = message
         self.code = code

@@ -170,18 +170,19 @@ class Faults:
             AblyError: The error to answer with.
             ConnectionRefusedError: If the WebSocket itself is to be refused.
         """
+        # An error that is raised many times would grow by a traceback each, and keep what clients sent.
         if self._refusal is None:
             return
         error, count = self._refusal
         self._refusal = _less(error, count)
-        raise error or ConnectionRefusedError
+        raise error.with_traceback(None) if error is not None else ConnectionRefusedError
 
     def check_publish(self) -> None:
         """Do nothing, or raise the error to refuse a publish with."""
         if self._nack is not None:
             error, count = self._nack
             self._nack = _less(error, count)
-            raise error
+            raise error.with_traceback(None)
 
     def answer(self, peer: Peer, frame: Frame) -> None:
         """Send an ACK or NACK, or keep it back."""

@@ -24,6 +24,11 @@ MAX_MESSAGES: Final = 1000
 """How many messages one publish may hold."""
 
 
+MAX_ID: Final = 1024
+MAX_ENCODING: Final = 256
+"""Characters. Neither counts for the size of a message, so that they have bounds of their own."""
+
+
 class PresenceAction(IntEnum):
     """What a presence message says of its member."""
 
@@ -89,8 +94,13 @@ def _message(item: object, author: Author) -> Message:
 
 def _common(found: Mapping[str, Any], author: Author) -> Message:
     data, encoding = canonical(found)
+    if encoding is not None and len(encoding) > MAX_ENCODING:
+        raise bad_request(f"the encoding of a message has at most {MAX_ENCODING} characters")
+    message_id = _text(found, "id")
+    if message_id is not None and len(message_id) > MAX_ID:
+        raise AblyError(f"the id of a message has at most {MAX_ID} characters", 40031)
     return {
-        "id": _text(found, "id"),
+        "id": message_id,
         "clientId": author(_text(found, "clientId")),
         "data": data,
         "encoding": encoding,

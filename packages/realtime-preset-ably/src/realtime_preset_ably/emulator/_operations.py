@@ -2,6 +2,9 @@
 
 A publish is answered by ACK or NACK under its ``msgSerial``. A client that lost its socket sends again what was not
 answered, under the same number on the same connection; it gets the first answer again and nothing is published twice.
+
+A number alone proves no repetition. After a resume that failed, ably-python sends what was not answered under its old
+numbers and then counts from 0, on one and the same connection.
 """
 
 from __future__ import annotations
@@ -62,7 +65,8 @@ class Operations:
         self._acknowledger = acknowledger
         self._limits = limits
         self._now = clock
-        self._answers: Recent[int, Published | AblyError | None] = Recent(count=limits.acknowledged)
+        self._answers: Recent[int, tuple[int, Frame]] = Recent(count=limits.acknowledged)
+        self._highest = -1
 
     def handle(self, request: Mapping[str, Any]) -> bool:
         """Do what a protocol message asks for.
@@ -170,15 +174,28 @@ class Operations:
         if number is None:
             raise bad_request(f"{request['action'].name} has a msgSerial")
         now = self._now()
-        if number not in self._answers:
-            answer: Published | AblyError | None
-            try:
-                self._acknowledger.check_publish()
-                answer = _NUMBERED[request["action"]](self, request)
-            except AblyError as error:
-                answer = error
-            self._answers.put(number, answer, now)
-        self._acknowledger.answer(self._peer, _answer(number, self._answers.get(number, now)))
+        content = hash(repr((request["channel"], request.get("messages"), request.get("presence"))))
+        known = self._answers.get(number, now)
+        if known is not None and known[0] == content:
+            self._acknowledger.answer(self._peer, known[1])
+            return
+        if number < self._highest and known is None:
+            # The client counts anew: the numbers from here on are no repetitions.
+            self._answers.clear()
+        self._highest = number
+        answer = self._answer(number, request)
+        self._answers.put(number, (content, answer), now)
+        self._acknowledger.answer(self._peer, answer)
+
+    def _answer(self, number: int, request: Mapping[str, Any]) -> Frame:
+        """Do what a message with a number asks for, and return the answer to it."""
+        try:
+            self._acknowledger.check_publish()
+            published = _NUMBERED[request["action"]](self, request)
+        except AblyError as error:
+            return Frame(Action.NACK, msgSerial=number, count=1, error=error.info())
+        serials = published.serials if published is not None else []
+        return Frame(Action.ACK, msgSerial=number, count=1, res=[{"serials": serials}])
 
     def _on_sync(self, request: Mapping[str, Any]) -> None:
         attachment = self.attachments.get(request["channel"])
@@ -210,13 +227,6 @@ class Operations:
     def _fail(self, wire: str, error: AblyError) -> None:
         self._detach(wire)
         self._peer.outbox.send(Frame(Action.ERROR, channel=wire, error=error.info()))
-
-
-def _answer(number: int, answer: Published | AblyError | None) -> Frame:
-    if isinstance(answer, AblyError):
-        return Frame(Action.NACK, msgSerial=number, count=1, error=answer.info())
-    serials = answer.serials if answer is not None else []
-    return Frame(Action.ACK, msgSerial=number, count=1, res=[{"serials": serials}])
 
 
 _HANDLERS: Final[Mapping[Action, Callable[[Operations, Mapping[str, Any]], None]]] = {

@@ -25,9 +25,6 @@ class Recent(Generic[K, V]):
         self._window = window
         self._entries: OrderedDict[K, tuple[int, V]] = OrderedDict()
 
-    def __contains__(self, key: K) -> bool:
-        return key in self._entries
-
     def get(self, key: K, now: int) -> V | None:
         """Return what was put under a key, if it is still known."""
         self._trim(now)
@@ -38,6 +35,10 @@ class Recent(Generic[K, V]):
         """Remember an answer."""
         self._entries[key] = (now, value)
         self._trim(now)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
 
     def _trim(self, now: int) -> None:
         entries = self._entries

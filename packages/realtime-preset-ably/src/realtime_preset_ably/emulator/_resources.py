@@ -119,15 +119,14 @@ class Resources:
         self, messages: Sequence[object], access: Access, identity: str | None
     ) -> tuple[str | None, str | None]:
         """Return the connection that messages are published for, and the client id that goes with it."""
-        keys = {cast("dict[str, object]", item).get("connectionKey") for item in messages if isinstance(item, dict)}
-        match list(keys):
-            case [] | [None] | [""]:
-                return None, identity
-            case [str(key)]:
-                found = self._realtime.connection(key)
-                if found is None:
-                    raise AblyError("there is no connection with this connectionKey", 40006)
-                connection_id, client_id = found
-                return connection_id, access.identify(client_id)
-            case _:
-                raise bad_request("messages that are published together have one connectionKey")
+        keys = [cast("dict[str, object]", item).get("connectionKey") for item in messages if isinstance(item, dict)]
+        key = keys[0] if keys else None
+        if any(other != key for other in keys):
+            raise bad_request("messages that are published together have one connectionKey")
+        if key is None or key == "":
+            return None, identity
+        found = self._realtime.connection(key) if isinstance(key, str) else None
+        if found is None:
+            raise AblyError("there is no connection with this connectionKey", 40006)
+        connection_id, client_id = found
+        return connection_id, access.identify(client_id)

@@ -21,18 +21,18 @@ class Timers(Generic[K]):
     def __init__(self) -> None:
         """Begin without deadlines."""
         self.on_earlier: Callable[[], None] | None = None
-        self._deadlines: dict[K, int] = {}
+        self._deadlines: dict[K, tuple[int, int]] = {}
         self._heap: list[tuple[int, int, K]] = []
         self._count = 0
 
     def set(self, key: K, at: int) -> None:
         """Set the deadline of a key."""
         earlier = self.next is None or at < (self.next or 0)
-        self._deadlines[key] = at
         self._count += 1
+        self._deadlines[key] = at, self._count
         heapq.heappush(self._heap, (at, self._count, key))
         if len(self._heap) > 2 * len(self._deadlines) + 64:
-            self._heap = [item for item in self._heap if self._deadlines.get(item[2]) == item[0]]
+            self._heap = [item for item in self._heap if self._deadlines.get(item[2]) == item[:2]]
             heapq.heapify(self._heap)
         if earlier and self.on_earlier is not None:
             self.on_earlier()
@@ -45,7 +45,7 @@ class Timers(Generic[K]):
     def next(self) -> int | None:
         """The next deadline."""
         heap = self._heap
-        while heap and self._deadlines.get(heap[0][2]) != heap[0][0]:
+        while heap and self._deadlines.get(heap[0][2]) != heap[0][:2]:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
