@@ -150,6 +150,9 @@ def test_what_this_server_does_not_have_is_refused_and_harms_nothing(world: Worl
         ({"messages": [{"data": "x" * 65_537}]}, 40009),
         ({"messages": [{"data": "x", "clientId": "you"}]}, 40012),
         ({"messages": [{"data": "x"}], "channel": "[meta]x"}, 40010),
+        ({"messages": [{"data": "x", "id": "i" * 1025}]}, 40031),
+        ({"messages": [{"data": "x", "encoding": "e" * 257}]}, 40000),
+        ({"messages": [{"data": "x", "extras": {"n": 1 << 70}}]}, 40000),
     ],
 )
 def test_a_publish_that_cannot_be_is_refused_alone(world: World, fields: dict[str, Any], code: int) -> None:
