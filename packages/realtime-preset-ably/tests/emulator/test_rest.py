@@ -475,7 +475,8 @@ async def test_a_connection_key_that_is_none_is_refused(world: World, key: objec
 
 
 async def test_messages_of_one_publish_have_one_connection_key(world: World) -> None:
-    for keys in (("x", None), ([], "x"), (None, {})):
+    mixed: list[tuple[object, object]] = [("x", None), ([], "x"), (None, {})]
+    for keys in mixed:
         response = await world.publish("c", [{"data": "x", "connectionKey": key} for key in keys])
         assert response.json()["error"]["message"].startswith("messages that are published together")
 
