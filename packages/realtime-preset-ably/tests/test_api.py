@@ -90,7 +90,7 @@ async def test_a_message_of_a_user_is_told_as_theirs(application: Any) -> None: 
 
 @pytest.mark.parametrize(
     "failure",
-    [httpx.Response(503), httpx.Response(500), httpx.ReadTimeout("late"), httpx.ConnectError("refused")],
+    [httpx.Response(503), httpx.Response(500), httpx.ReadTimeout("late"), httpx.DecodingError("gzip?")],
 )
 async def test_what_may_have_arrived_is_sent_again_as_the_same(
     application: Any, failure: httpx.Response | Exception
@@ -184,7 +184,9 @@ async def test_a_publisher_is_told_what_failed(
     answer = await publish(application, "ann", 1)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
-    assert SECRET not in answer.text + caplog.text
+    [reported] = application.errors  # who runs the server is told too, with what to do about it
+    assert reported.code == code
+    assert SECRET not in answer.text + caplog.text + str(reported)
 
 
 # -- revocation ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,6 +61,26 @@ async def test_what_ably_refuses_is_not_asked_of_another_host() -> None:
         await exchange(ably, GRANT, ["one", "two"])
     assert (caught.value.code, caught.value.retryable) == ("40104", True)
     assert len(ably.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (ConnectionLostError("GET failed", reason="refused"), r"Ably cannot be reached at https://one: refused"),
+        ((503, {}), r"Ably gave no token: HTTP 503 \(503\)"),
+        (
+            (401, {"error": {"code": 40101, "message": "bad mac"}}),
+            r"Ably gave no token: bad mac \(40101\).*ABLY_API_KEY",
+        ),
+        ((401, {"error": {"code": 40104, "message": "old"}}), r"Ably gave no token: old \(40104\).*clock"),
+        ((401, {"error": {"code": 40160, "message": "empty"}}), r"Ably gave no token: empty \(40160\).*capabilities"),
+    ],
+)
+async def test_the_reason_says_who_is_meant_and_what_to_look_at(answer: Any, reason: str) -> None:
+    """All that a page shows while it cannot connect."""
+    with pytest.raises(ConnectionLostError) as caught:
+        await exchange(Ably(answer), GRANT, ["one"])
+    assert re.fullmatch(reason + ".*", caught.value.reason)
 
 
 async def test_not_all_hosts_are_tried() -> None:

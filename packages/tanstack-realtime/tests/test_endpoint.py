@@ -100,6 +100,8 @@ async def test_the_default_is_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(request)
         if request.url.path == "/down":
             raise httpx.ConnectError("no route")
+        if request.url.path == "/garbled":
+            raise httpx.DecodingError("no gzip")
         return httpx.Response(307, headers={"location": "http://evil"}, content=b"body")
 
     real = httpx.AsyncClient
@@ -114,6 +116,8 @@ async def test_the_default_is_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(seen) == 1  # no redirect was followed
     with pytest.raises(ConnectionLostError, match="no route"):
         await http("GET", "http://host/down", headers={}, body=None)
+    with pytest.raises(ConnectionLostError, match="no gzip"):
+        await http("GET", "http://host/garbled", headers={}, body=None)
     await http.aclose()
     await http.aclose()
 

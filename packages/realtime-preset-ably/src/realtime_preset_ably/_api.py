@@ -139,7 +139,7 @@ class AblyApi:
             try:
                 async with asyncio.timeout(_ATTEMPT_TIME):
                     response = await self._bound().post(url + path, content=content, headers=self._headers)
-            except (httpx.TransportError, TimeoutError) as error:
+            except (httpx.RequestError, TimeoutError) as error:
                 last, said = error, f"{url} did not answer: {error!r}"
                 continue
             if response.status_code >= 500:

@@ -61,7 +61,7 @@ class DefaultHttp:
             self._client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
         try:
             response = await self._client.request(method, url, headers=dict(headers), content=body)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ConnectionLostError(f"{method} {url} failed: {error!r}", reason=str(error) or repr(error)) from error
         return HttpResponse(response.status_code, response.content)
 

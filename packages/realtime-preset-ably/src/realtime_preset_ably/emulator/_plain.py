@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, Final, cast
 
 import msgpack  # type: ignore[import-untyped]
@@ -55,19 +56,20 @@ def to_msgpack(value: object) -> bytes:
 
 def _check(value: object) -> None:
     """Look at a value level by level, so that its depth is counted and not climbed."""
-    level = [value]
+    level: list[Iterable[object]] = [[value]]
     for _ in range(MAX_DEPTH + 1):
-        below: list[object] = []
-        for item in level:
-            if isinstance(item, dict):
-                entries = cast("dict[object, object]", item)
-                if not all(isinstance(key, str) for key in entries):
-                    raise ValueError("the keys of an object are text")
-                below += entries.values()
-            elif isinstance(item, list):
-                below += cast("list[object]", item)
-            elif isinstance(item, float) and not math.isfinite(item):
-                raise ValueError("a number is finite")
+        below: list[Iterable[object]] = []
+        for items in level:
+            for item in items:
+                if isinstance(item, dict):
+                    entries = cast("dict[object, object]", item)
+                    if not all(isinstance(key, str) for key in entries):
+                        raise ValueError("the keys of an object are text")
+                    below.append(entries.values())
+                elif isinstance(item, list):
+                    below.append(cast("list[object]", item))
+                elif isinstance(item, float) and not math.isfinite(item):
+                    raise ValueError("a number is finite")
         if not below:
             return
         level = below

@@ -68,8 +68,8 @@ class Realtime:
             limit. Connections have the preset's limits.
         publish_burst: requests that may come at once after a pause. What exceeds it is answered with 429.
         hook_timeout: seconds that an async hook may take; then it counts as failed.
-        on_error: takes failures that no caller can be told about: a hook that raised, for one. Default: the logger
-            ``tanstack_realtime.server``.
+        on_error: takes failures that no caller can be told about: a hook that raised, or a provider that did not take a
+            client's message. Default: the logger ``tanstack_realtime.server``.
         observer: hears what happens; see `ServerObserver`.
 
     Raises:
@@ -131,7 +131,7 @@ class Realtime:
             gate=self._gate,
             preset_name=self._preset.name,
             preset=self._server,
-            publish=self._deliver,
+            publish=self._deliver_for_client,
             max_message_bytes=max_message_bytes,
             limiter=PublishLimiter(rate=publish_rate, burst=publish_burst),
         )
@@ -224,6 +224,14 @@ class Realtime:
     async def _deliver(self, publication: Publication) -> None:
         await self._server.publish(publication)
         self._observer.published(publication)
+
+    async def _deliver_for_client(self, publication: Publication) -> None:
+        # The client is told a reason that is fit to be sent; what is to be done is for whoever runs the server.
+        try:
+            await self._deliver(publication)
+        except RealtimeError as error:
+            self._report(error)
+            raise
 
     def _report(self, error: RealtimeError) -> None:
         try:
