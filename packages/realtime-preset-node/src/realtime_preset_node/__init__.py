@@ -21,6 +21,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _slow                          what a slow reader may do without
     _packet                        frames on their way to many readers
     _protocol  _frames             frames to and from JSON, close codes
+    _settings                      bounds
 """
 
 from ._frames import CloseCode

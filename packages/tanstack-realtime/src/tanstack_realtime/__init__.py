@@ -4,11 +4,13 @@ Layers, each using only those below it:
 
 ==================================  ====================================================================================
 ``react``, ``solara``, ``flet``     hooks and providers; ``hooks`` has them once, over `tanstack_db.hooks.Runtime`
-``nicegui``, ``textual``            pages and widgets with a connection; ``_lifecycle``: the user is back
+``nicegui``, ``textual``            pages and widgets with a connection; ``_lifecycle``: the user is back; ``_sessions``
 ``_cli``                            the command ``tanstack-realtime``
 ``_create``, ``_client``            `create_realtime_client`, `RealtimeClient`; ``_slot`` lets collections find it
 ``_presence_channel``               who is here: `Presence`, `create_presence_channel`; ``_presence_hub`` is its shell
 ``_collection``, ``_live``          the collections; ``_scoped``: what they share; ``_text_stream``: texts that grow
+``_options``, ``_parameters``       how a realtime collection is declared; ``_codec``: its rows on the wire
+``_settlement``, ``_outcome``       from what a server function returned to what is shown, and told by ``_publisher``
 ``_feed``, ``_scope``, ``_replica`` rows of collections: when to fetch, what to merge; ``_outbox``, ``_echo``: writes
 ``_live_feed``, ``_live_log``       likewise for live channels; ``_scopes``: the shell that both feeds share
 ``_publishing``, ``_state_store``   how a client's messages get out; what it shows of itself
@@ -17,7 +19,7 @@ Layers, each using only those below it:
                                     ``_throttle``
 ``_presets``, ``_settings``         what carries the messages, and who says so; ``_http`` and ``_endpoint`` for requests
 ``_page``                           the browser page that a client runs in
-``_observe``, ``_statistics``       what an observer hears, and counters
+``_observe``, ``_statistics``       what an observer hears, and counters; ``opentelemetry``: traces and metrics
 ``_transport``, ``_presence_link``  the seams that a preset's client half implements
 ``_keys``, ``_envelope``, ``_json`` names of channels, messages, and what crosses the wire
 ``_errors``                         one tree

@@ -5,9 +5,10 @@ Layers, top down::
     _changes        publish_change(): a row that a server function wrote
     _text           publish_text(): text that comes in parts
     _app            Realtime: the ASGI application; publish()
-    _routes         POST /publish and GET /config, on every preset
+    _routes         POST /publish and GET /config, on every preset; _requests: what all routes have in common
     _gate           who may do what; everything from outside passes it
-    _origin _declared _token _permissions _observe        what the gate is made of
+    _origin _declared _token _permissions _observe _limiter      what the gate is made of
+    _statistics     numbers, counted where the observer is told; opentelemetry: traces and metrics
     _preset         the seam that a preset's server half implements
 
 Needs the extra: ``pip install "tanstack-realtime[server]"``.
