@@ -69,8 +69,8 @@ async def test_what_ably_refuses_is_not_asked_of_another_host() -> None:
         (ConnectionLostError("GET failed", reason="refused"), r"Ably cannot be reached at https://one: refused"),
         ((503, {}), r"Ably gave no token: HTTP 503 \(503\)"),
         (
-            (401, {"error": {"code": 40101, "message": "bad mac"}}),
-            r"Ably gave no token: bad mac \(40101\).*ABLY_API_KEY",
+            (401, {"error": {"code": 40101, "message": "mac"}}),
+            r"Ably gave no token: mac \(40101\).*ABLY_API_KEY",
         ),
         ((401, {"error": {"code": 40104, "message": "old"}}), r"Ably gave no token: old \(40104\).*clock"),
         ((401, {"error": {"code": 40160, "message": "empty"}}), r"Ably gave no token: empty \(40160\).*capabilities"),

@@ -337,7 +337,7 @@ async def test_a_renewal_that_decides_nothing_takes_nothing_away(at: Setting) ->
     await at.link.subscribe("a", since=None)
     await at.link.subscribe("b", since=None)
     at.application.denied["a"] = Denial("unavailable", "the database is away", retryable=True)
-    with pytest.raises(ConnectionLostError, match="'a'.*the database is away"):
+    with pytest.raises(ConnectionLostError, match=r"'a'.*the database is away"):
         await at.sdk.authorize()
     await asyncio.sleep(20)
     assert (at.sink.revocations, at.sdk.tokens[-1]) == ([], {"token": "for ['a', 'b']"})

@@ -18,6 +18,7 @@ every renewal attaches all channels again                      `Attachment.SAME`
 an attach that meets a detach breaks the channel               the link has a lock for each channel
 an attach that fails leaves the listener                       `forget`
 a channel that is released goes on at Ably                     it is detached first
+nobody looks whether an attach or a detach could be sent       `_send_frame`
 coroutines that listen lose the order of messages              listeners are plain functions
 the port is left out of the address                            the address has a path
 =============================================================  ======================================================
@@ -56,6 +57,8 @@ _EXPLAINED_WITHIN: Final = 1.0
 """Seconds from the end of the socket until the SDK has said that it is disconnected, if it ever does."""
 
 _ERROR: Final = "_ConnectionManager__error_reason"
+_UNAWAITED: Final = frozenset({10, 12})
+"""ATTACH and DETACH. The SDK waits for their answers, which the end of the socket ends, but never for the sending."""
 _NO_TOKEN: Final = 80019
 """The SDK's word for what `renew` has raised."""
 
@@ -103,6 +106,8 @@ class SdkConnection:
             transport_params={"remainPresentFor": str(round(timing.remain_present * 1000))},
         )
         self._manager: Any = self._client.connection.connection_manager
+        self._send = self._manager.send_protocol_message
+        self._manager.send_protocol_message = self._send_frame
         self._manager.on("transport.pending", self._on_transport)
         self._manager.on("connectionstate", self._on_state)
         self._manager.on("update", self._on_update)
@@ -178,6 +183,14 @@ class SdkConnection:
             self._token_error = SdkError.of(getattr(self._manager, _ERROR))
             raise self._token_error
         return _TokenDetails.from_dict(dict(await self._renew()))
+
+    async def _send_frame(self, frame: Mapping[str, Any]) -> Any:
+        try:
+            return await self._send(frame)
+        except Exception:  # whatever a socket raises that is closing
+            if frame["action"] not in _UNAWAITED:
+                raise
+            return None
 
     def _on_transport(self, transport: Any) -> None:
         self._transport = transport
