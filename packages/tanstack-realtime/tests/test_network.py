@@ -48,6 +48,26 @@ async def test_frames_keep_their_order_and_take_time(network: MemoryNetwork) -> 
     assert 0.2 <= asyncio.get_running_loop().time() - before <= 1.8
 
 
+async def test_a_frame_is_sent_at_once_unless_it_had_to_wait(network: MemoryNetwork) -> None:
+    async def sleeper(socket: MemorySocket) -> None:
+        await asyncio.sleep(1)
+        await echo(socket)
+
+    network.listen("server", sleeper)
+    network.conditions = Conditions(buffer=10)
+    socket = await network.connect("ann", "server")
+    assert socket.send_now("first, long")
+    assert not socket.send_now("second")
+    waiting = asyncio.create_task(socket.send("second"))
+    await settle()
+    assert not socket.send_now("")  # would overtake what waits
+    assert [await socket.recv(), await socket.recv()] == ["first, long", "second"]
+    await waiting
+    assert socket.send_now("third")
+    network.cut("ann")
+    assert not socket.send_now("fourth")
+
+
 async def test_nobody_listens(network: MemoryNetwork) -> None:
     with pytest.raises(ConnectionRefusedError):
         await network.connect("ann", "server")

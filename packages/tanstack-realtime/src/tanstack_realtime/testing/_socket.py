@@ -86,6 +86,7 @@ class _Direction:
         self._timer: asyncio.TimerHandle | None = None
         self._arrived: deque[str] = deque()
         self._bytes = 0
+        self._waiting = 0
         self._end: _Close | None = None
         self._changed = asyncio.Event()
         self.held = False
@@ -96,13 +97,25 @@ class _Direction:
         """The reader takes nothing."""
 
     async def send(self, frame: str) -> None:
-        size = len(frame)
-        while self._end is None and self._bytes and self._bytes + size > self._conditions().buffer:
-            self._changed.clear()
-            await self._changed.wait()
+        self._waiting += 1
+        try:
+            while self._end is None and self._is_full(frame):
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            self._waiting -= 1
         if self._end is not None:
             raise SocketClosedError(self._end.code, self._end.reason)
         self._launch(frame)
+
+    def send_now(self, frame: str) -> bool:
+        if self._end is not None or self._waiting or self._is_full(frame):
+            return False
+        self._launch(frame)
+        return True
+
+    def _is_full(self, frame: str) -> bool:
+        return bool(self._bytes) and self._bytes + len(frame) > self._conditions().buffer
 
     def _launch(self, item: str | _Close) -> None:
         if self.swallows:
@@ -207,6 +220,10 @@ class MemorySocket:
         if self._lose():
             raise SocketClosedError(LOST, "the connection broke")
         await self._outgoing.send(frame)
+
+    def send_now(self, frame: str, /) -> bool:
+        """Send one frame if it need not wait. Returns False where nothing was sent; `send` then waits, or says why."""
+        return not self._lose() and self._outgoing.send_now(frame)
 
     async def recv(self) -> str:
         """Return the next frame.
