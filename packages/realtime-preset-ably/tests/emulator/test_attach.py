@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from realtime_preset_ably.emulator._channels import Channels
 from realtime_preset_ably.emulator._simulated import Socket, World
 from realtime_preset_ably.emulator._wire import Action, Flag
 
@@ -290,6 +291,26 @@ def test_channels_of_an_app_are_bounded_and_idle_ones_make_room() -> None:
     world.advance(120)
     assert flags(socket.attach("c")[0])
     assert world.realtime.app("app").names() == ["a", "c"]
+
+
+def test_a_full_app_looks_for_idle_channels_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, sweeps = World(channels=1), list[int]()
+    socket = world.connect()
+    socket.attach("a")
+    sweep = Channels.sweep
+
+    def counted(channels: Channels) -> None:
+        sweeps.append(world.clock.now())
+        sweep(channels)
+
+    monkeypatch.setattr(Channels, "sweep", counted)
+    for number in range(10):
+        assert socket.publish(number, "1", channel=f"b{number}")[0]["error"]["code"] == 42910
+    assert len(sweeps) == 1
+
+    socket.send(Action.DETACH, channel="a")
+    world.advance(1)
+    assert socket.publish(10, "1", channel="b")[0]["action"] == Action.ACK
 
 
 def test_a_narrowed_token_ends_what_it_no_longer_covers(world: World) -> None:

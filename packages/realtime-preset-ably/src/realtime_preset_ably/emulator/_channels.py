@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from ._channel import Channel
 from ._errors import AblyError
@@ -10,6 +11,9 @@ from ._limits import Limits
 from ._log import Budget
 
 __all__ = ["Channels"]
+
+_BETWEEN_SWEEPS: Final = 1_000
+"""Milliseconds. Looking through thousands of channels for every one that is refused would hold up all clients."""
 
 
 class Channels:
@@ -21,7 +25,9 @@ class Channels:
         self._now = clock
         self._persists = persists
         self._budget = Budget(limits.log_bytes_in_all)
+        self._members_budget = Budget(limits.members_bytes_in_all)
         self._channels: dict[str, Channel] = {}
+        self._swept = 0
 
     def channel(self, name: str) -> Channel:
         """Return the channel of a name, opening it if need be.
@@ -31,11 +37,13 @@ class Channels:
         """
         found = self._channels.get(name)
         if found is None:
-            if len(self._channels) >= self._limits.channels:
+            if len(self._channels) >= self._limits.channels and self._now() >= self._swept + _BETWEEN_SWEEPS:
                 self.sweep()
             if len(self._channels) >= self._limits.channels:
                 raise AblyError(f"there are {self._limits.channels} channels in use already", 42910)
-            found = self._channels[name] = Channel(name, self._limits, self._budget, persists=self._persists(name))
+            found = self._channels[name] = Channel(
+                name, self._limits, self._budget, self._members_budget, persists=self._persists(name)
+            )
         return found
 
     def find(self, name: str) -> Channel | None:
@@ -48,7 +56,7 @@ class Channels:
 
     def sweep(self) -> None:
         """Drop old messages everywhere, and the channels that are idle."""
-        now = self._now()
+        now = self._swept = self._now()
         for name, channel in list(self._channels.items()):
             channel.log.trim(now)
             if channel.is_idle:
