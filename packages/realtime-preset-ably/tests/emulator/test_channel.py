@@ -34,7 +34,7 @@ class Ear:
 
 
 def new_channel(**limits: int) -> tuple[Channel, Ear]:
-    channel, ear = Channel("c", Limits(**limits), Budget(1_000_000)), Ear()
+    channel, ear = Channel("c", Limits(**limits), Budget(1_000_000), Budget(1_000_000)), Ear()
     channel.readers.add(ear)
     return channel, ear
 
@@ -221,7 +221,7 @@ def test_history_has_messages_or_presence_until_a_serial() -> None:
 
 
 def test_a_channel_that_persists_has_history_for_longer() -> None:
-    channel = Channel("c", Limits(), Budget(1_000_000), persists=True)
+    channel = Channel("c", Limits(), Budget(1_000_000), Budget(1_000_000), persists=True)
     channel.publish(messages({"data": "1"}), 0, None, "r")
 
     assert len(list(channel.history(Action.MESSAGE, 23 * 3_600_000))) == 1

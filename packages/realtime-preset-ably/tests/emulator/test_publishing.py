@@ -313,3 +313,23 @@ def test_a_full_channel_takes_no_more_members() -> None:
     socket.attach()
 
     assert refusal(socket.present(0, ENTER)) == (0, 91003)
+
+
+def test_what_members_hold_is_bounded_over_all_channels() -> None:
+    world = World(members_bytes_in_all=3_000)
+    socket = world.connect(clientId="m")
+    for number, channel in enumerate("abc"):
+        socket.attach(channel)
+        socket.present(number, ENTER, channel=channel, data="x" * 900)
+    assert refusal(socket.present(3, UPDATE, channel="a", data="x" * 2_000)) == (3, 42910)
+    assert [member["data"] for member in world.realtime.app("app").channel("a").members] == ["x" * 900]
+
+    # What is taken back can be given again: by an update, by leaving, by being lost.
+    socket.present(4, UPDATE, channel="a", data="x")
+    assert socket.present(5, UPDATE, channel="b", data="x" * 1_700)[-1]["action"] == Action.ACK
+    socket.present(6, LEAVE, channel="b")
+    assert socket.present(7, UPDATE, channel="a", data="x" * 1_700)[-1]["action"] == Action.ACK
+    socket.send(Action.CLOSE)
+    again = world.connect(clientId="m")
+    again.attach("a")
+    assert again.present(0, ENTER, channel="a", data="x" * 2_900)[-1]["action"] == Action.ACK

@@ -67,17 +67,20 @@ class Channel:
         readers: Who is attached to it, connections without a socket included.
     """
 
-    def __init__(self, name: str, limits: Limits, budget: Budget, *, persists: bool = False) -> None:
+    def __init__(
+        self, name: str, limits: Limits, budget: Budget, members_budget: Budget, *, persists: bool = False
+    ) -> None:
         """Open a channel.
 
         Args:
             name: Its name.
             limits: Bounds.
             budget: What the logs of the app share.
+            members_budget: What its presence members share.
             persists: Whether history reaches further back than the two minutes of a resume.
         """
         self.name = name
-        self.members = Members(limit=limits.members)
+        self.members = Members(limit=limits.members, budget=members_budget)
         self.readers: set[Reader] = set()
         self._limits = limits
         self._budget = budget

@@ -16,6 +16,7 @@ class Limits:
         channels: How many channels an app has.
         channels_per_connection: How many channels one connection is attached to.
         members: How many presence members a channel has.
+        members_bytes_in_all: How many bytes the presence members of all channels of an app hold together.
         message_size: How large one message is, or the messages of one publish together.
         frame_size: How large a WebSocket message of a client is.
         log_window: How long a channel's messages can be replayed.
@@ -36,6 +37,7 @@ class Limits:
     channels: int = 10_000
     channels_per_connection: int = 200
     members: int = 200
+    members_bytes_in_all: int = 64 * 1024 * 1024
     message_size: int = 65_536
     frame_size: int = 524_288
     log_window: int = 120_000

@@ -40,7 +40,7 @@ class Entry:
 
 
 class Budget:
-    """How many bytes the logs of all channels may keep together. The log that grows beyond it pays."""
+    """How many bytes the channels of an app may keep together. Whatever grows beyond it pays."""
 
     def __init__(self, limit: int) -> None:
         """Begin with nothing used of ``limit`` bytes."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from ._errors import AblyError
-from ._messages import PresenceAction
+from ._log import Budget
+from ._messages import PresenceAction, size_of
 from ._wire import Message
 
 __all__ = ["Members"]
@@ -17,9 +18,15 @@ __all__ = ["Members"]
 class Members:
     """The presence set of one channel."""
 
-    def __init__(self, *, limit: int) -> None:
-        """Begin with nobody; ``limit`` is the most members at once."""
+    def __init__(self, *, limit: int, budget: Budget) -> None:
+        """Begin with nobody.
+
+        Args:
+            limit: The most members at once.
+            budget: The bytes that the members of all channels share.
+        """
         self._limit = limit
+        self._budget = budget
         self._members: dict[tuple[str, str], Message] = {}
 
     def __len__(self) -> int:
@@ -44,9 +51,11 @@ class Members:
             takes its last data along.
 
         Raises:
-            AblyError: 91003 if there would be too many members. Nothing has changed then.
+            AblyError: 91003 if there would be too many members, 42910 if they would be too large. Nothing has changed
+                then.
         """
         changed = dict(self._members)
+        grown = 0
         told: list[Message] = []
         for index, message in enumerate(sent):
             key = (connection_id, message["clientId"])
@@ -55,13 +64,17 @@ class Members:
             if message["action"] is PresenceAction.LEAVE:
                 if there is not None:
                     told.append(event if event["data"] is not None else event | _payload(there))
-                    del changed[key]
+                    grown -= size_of(changed.pop(key))
             elif there is None or message["id"] != there["id"]:
                 update = there is not None and message["action"] is not PresenceAction.ENTER
                 told.append(event | {"action": PresenceAction.UPDATE if update else PresenceAction.ENTER})
                 changed[key] = event | {"action": PresenceAction.PRESENT}
+                grown += size_of(event) - (size_of(there) if there is not None else 0)
         if len(changed) > max(self._limit, len(self._members)):
             raise AblyError(f"the channel has its {self._limit} presence members already", 91003)
+        if grown > 0 and self._budget.used + grown > self._budget.limit:
+            raise AblyError(f"the presence members of all channels hold {self._budget.limit} bytes already", 42910)
+        self._budget.used += grown
         self._members = changed
         return told
 
@@ -76,10 +89,11 @@ class Members:
         Returns:
             What to tell the readers.
         """
-        gone = [key for key in self._members if key[0] == connection_id]
+        gone = [self._members.pop(key) for key in list(self._members) if key[0] == connection_id]
+        self._budget.used -= sum(size_of(member) for member in gone)
         return [
-            self._members.pop(key) | {"action": PresenceAction.LEAVE, "id": f"{base}:{index}", "timestamp": now}
-            for index, key in enumerate(gone)
+            member | {"action": PresenceAction.LEAVE, "id": f"{base}:{index}", "timestamp": now}
+            for index, member in enumerate(gone)
         ]
 
 
