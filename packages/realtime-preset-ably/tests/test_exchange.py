@@ -63,19 +63,16 @@ async def test_what_ably_refuses_is_not_asked_of_another_host() -> None:
     assert len(ably.requests) == 1
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"),
-    [
-        (ConnectionLostError("GET failed", reason="refused"), r"Ably cannot be reached at https://one: refused"),
-        ((503, {}), r"Ably gave no token: HTTP 503 \(503\)"),
-        (
-            (401, {"error": {"code": 40101, "message": "mac"}}),
-            r"Ably gave no token: mac \(40101\).*ABLY_API_KEY",
-        ),
-        ((401, {"error": {"code": 40104, "message": "old"}}), r"Ably gave no token: old \(40104\).*clock"),
-        ((401, {"error": {"code": 40160, "message": "empty"}}), r"Ably gave no token: empty \(40160\).*capabilities"),
-    ],
-)
+REFUSALS: list[tuple[tuple[int, Any] | ConnectionLostError, str]] = [
+    (ConnectionLostError("GET failed", reason="refused"), r"Ably cannot be reached at https://one: refused"),
+    ((503, {}), r"Ably gave no token: HTTP 503 \(503\)"),
+    ((401, {"error": {"code": 40101, "message": "mac"}}), r"Ably gave no token: mac \(40101\).*ABLY_API_KEY"),
+    ((401, {"error": {"code": 40104, "message": "old"}}), r"Ably gave no token: old \(40104\).*clock"),
+    ((401, {"error": {"code": 40160, "message": "empty"}}), r"Ably gave no token: empty \(40160\).*capabilities"),
+]
+
+
+@pytest.mark.parametrize(("answer", "reason"), REFUSALS)
 async def test_the_reason_says_who_is_meant_and_what_to_look_at(answer: Any, reason: str) -> None:
     """All that a page shows while it cannot connect."""
     with pytest.raises(ConnectionLostError) as caught:
