@@ -3,7 +3,7 @@
 In a terminal it serves the web page and prints its addresses. With ``--terminal`` it shows one server and two client
 processes in the terminal: it plays the story step by step with both clients side by side, and then lets you play on.
 Without a terminal (or with ``--plain``) it prints each step of the story with what both clients saw. The exit code is 0
-only if all of it happened.
+only if all of it happened. The story is one of the preset node: it kills the server that holds the connections.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import contextlib
 import socket
 import sys
 import time
+
+from tanstack_realtime import resolve_settings
 
 from .stage import Picture, Stage
 from .story import tell
@@ -85,7 +87,17 @@ def main() -> int:
     parser.add_argument("--plain", action="store_true", help="print the story even in a terminal")
     parser.add_argument("port", nargs="?", type=int, default=8000, help="where to serve the web page")
     arguments = parser.parse_args()
-    if arguments.plain or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    plain = arguments.plain or not (sys.stdin.isatty() and sys.stdout.isatty())
+    preset = resolve_settings().preset
+    if (plain or arguments.terminal) and preset != "node":
+        # Where another service holds the connections they outlive the server, and nobody reconnects.
+        print(
+            f"the story kills the server and waits for a reconnect, which needs the preset node, and not {preset}; "
+            "without --terminal and --plain, in a terminal, the web page is served on every preset",
+            file=sys.stderr,
+        )
+        return 2
+    if plain:
         try:
             asyncio.run(play_plain())
         except (AssertionError, TimeoutError, RuntimeError) as error:
