@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from realtime_preset_ably._names import mark_of
 from tanstack_db.testing import settle
 from tanstack_realtime import Channel, PublishError
 from tanstack_realtime.server import Permissions, Reject
@@ -85,7 +86,7 @@ async def test_a_message_of_a_user_is_told_as_theirs(application: Any) -> None: 
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert [body["clientId"] for body in application.ably.bodies] == ["%7Eann"] * 2
-    assert [body.get("extras") for body in application.ably.bodies] == [{"headers": {"link": "c1"}}, None]
+    assert [body.get("extras") for body in application.ably.bodies] == [{"headers": {"link": mark_of("c1")}}, None]
 
 
 @pytest.mark.parametrize(

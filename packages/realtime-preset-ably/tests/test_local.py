@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from realtime_preset_ably._names import mark_of
 from tanstack_realtime import Channel, ChannelDeniedError, ConfigurationError, PublishError
 from tanstack_realtime.server import Permissions
 
@@ -54,5 +55,5 @@ async def test_it_publishes_through_the_gate(application: Any) -> None:  # A1
 
     await ann.publish("chat:room=1", "hi", "c1")
     [body] = application.ably.bodies
-    assert (body["clientId"], body["data"], body["extras"]["headers"]) == ("ann", '"hi"', {"link": "c1"})
+    assert (body["clientId"], body["data"], body["extras"]["headers"]) == ("ann", '"hi"', {"link": mark_of("c1")})
     assert application.realtime.statistics().published == 1

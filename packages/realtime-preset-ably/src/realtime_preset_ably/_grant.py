@@ -125,7 +125,7 @@ class Application(Protocol):
         Args:
             channel: wire name.
             data: the payload.
-            link: the connection that publishes; comes back with the message.
+            link: the link that publishes; its mark comes back with the message.
 
         Raises:
             ChannelDeniedError: not allowed.

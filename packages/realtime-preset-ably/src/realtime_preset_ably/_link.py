@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -23,7 +24,7 @@ from tanstack_realtime import (
 from ._codes import close_reason
 from ._grant import Application, Denial, Grant
 from ._life import Gathered, Life
-from ._names import presence_channel
+from ._names import mark_of, presence_channel
 from ._presence import Room, check_state, not_joined
 from ._sdk import SdkConnection
 from ._sdk_channel import SdkError
@@ -73,7 +74,7 @@ class AblyLink:
         self.left_open: Sequence[str] = ()
         self._sink = sink
         self._application = application
-        self._client_id = grant.client_id
+        self._secret = secrets.token_urlsafe(18)
         self._timing = timing
         self._life = Life()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -191,8 +192,7 @@ class AblyLink:
                 channel,
                 self._sdk.channel(channel),
                 self._sink,
-                connection_id=self.connection_id,
-                client_id=self._client_id,
+                mark=mark_of(self._secret),
                 since=since,
                 fence=self._fence,
                 ended=self._forget,
@@ -253,7 +253,7 @@ class AblyLink:
 
     async def _publish(self, channel: str, data: JSON) -> None:
         async with self._lock(f"publish {channel}"):  # requests overtake each other
-            await self._application.publish(channel, data, self.connection_id)
+            await self._application.publish(channel, data, self._secret)
 
     async def _answered(self, what: str, work: Awaitable[T]) -> T:
         """Await what the SDK would wait for without end."""

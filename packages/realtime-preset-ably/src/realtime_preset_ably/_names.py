@@ -8,10 +8,12 @@ canonical.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Final
 from urllib.parse import quote, unquote
 
-__all__ = ["BASE_CHANNEL", "client_id_of", "presence_channel", "user_of"]
+__all__ = ["BASE_CHANNEL", "client_id_of", "mark_of", "presence_channel", "user_of"]
 
 BASE_CHANNEL: Final = "tanstack-realtime:connection"
 """Every token may subscribe to it and nobody publishes on it: a capability that is never empty."""
@@ -34,6 +36,15 @@ def client_id_of(user_id: str, /) -> str:
     break would let the fields that are signed be cut at another place.
     """
     return quote(user_id, safe=_SAFE, errors="surrogatepass").replace("~", "%7E") or _NOBODY
+
+
+def mark_of(link: str, /) -> str:
+    """Return what a message carries of the link that published it.
+
+    The link itself is known to its client and the application only. Everybody reads the mark, and nobody can name to
+    the application the link that it is made of: another's message never looks like an own one.
+    """
+    return base64.urlsafe_b64encode(hashlib.sha256(link.encode()).digest()).decode().rstrip("=")
 
 
 def user_of(client_id: object, /) -> str | None:

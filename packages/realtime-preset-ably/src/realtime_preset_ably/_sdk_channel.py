@@ -70,13 +70,13 @@ class Received:
     Attributes:
         data: the payload.
         client_id: whom Ably has authenticated as the publisher, or None for the server.
-        link: the connection that the publisher named to the application's server.
+        mark: of the link that published, or None where the publisher named none.
         serial: the channel's, after this message.
     """
 
     data: Any
     client_id: str | None
-    link: str | None
+    mark: str | None
     serial: str
 
 
@@ -138,8 +138,8 @@ class SdkChannel:
         def on_message(message: Any) -> None:
             extras: object = message.extras
             headers: object = cast("dict[str, object]", extras).get("headers") if isinstance(extras, dict) else None
-            link: object = cast("dict[str, object]", headers).get("link") if isinstance(headers, dict) else None
-            heard(Received(message.data, message.client_id, link if isinstance(link, str) else None, self.serial))
+            mark: object = cast("dict[str, object]", headers).get("link") if isinstance(headers, dict) else None
+            heard(Received(message.data, message.client_id, mark if isinstance(mark, str) else None, self.serial))
 
         self._listeners.append((self._channel.unsubscribe, on_message))
         await call(self._channel.subscribe(on_message))

@@ -25,8 +25,7 @@ class ChannelSubscription:
         channel: wire name.
         sdk: the channel at Ably.
         sink: is told.
-        connection_id: own connection.
-        client_id: what Ably calls us.
+        mark: what own messages carry.
         since: where to go on.
         fence: waits until what Ably had sent before has arrived.
         ended: forgets this subscription, which Ably ended.
@@ -38,8 +37,7 @@ class ChannelSubscription:
         sdk: SdkChannel,
         sink: LinkSink,
         *,
-        connection_id: str,
-        client_id: str,
+        mark: str,
         since: Position | None,
         fence: Callable[[], Awaitable[None]],
         ended: Callable[[ChannelSubscription], object],
@@ -47,8 +45,7 @@ class ChannelSubscription:
         self.channel = channel
         self._sdk = sdk
         self._sink = sink
-        self._connection_id = connection_id
-        self._client_id = client_id
+        self._mark = mark
         self._since = since
         self._fence = fence
         self._ended = ended
@@ -123,7 +120,7 @@ class ChannelSubscription:
     def _on_message(self, received: Received) -> None:
         if self._stopped:
             return
-        own = None if received.link is None else self._is_own(received)
+        own = None if received.mark is None else received.mark == self._mark
         position = self._stream.message(received.serial)
         message = Inbound(received.data, position, own, user_of(received.client_id) or None)
         if self._missed is not None:
@@ -141,10 +138,6 @@ class ChannelSubscription:
             self._began = self._stream.position
             self._recovered = meaning is Attachment.RECOVERED
             self._missed = [] if self._recovered else None
-
-    def _is_own(self, received: Received) -> bool:
-        # The link is what the publisher says, whose client id Ably vouches for: nobody else's message looks like ours.
-        return received.link == self._connection_id and received.client_id == self._client_id
 
     def _refused(self, why: SdkError) -> RealtimeError:
         return refusal("subscribe", self.channel, why.code, why.status, why.message)
