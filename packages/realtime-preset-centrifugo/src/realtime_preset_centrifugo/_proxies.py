@@ -17,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from tanstack_realtime import AuthenticationError, ChannelError, PublishError, RealtimeError
+from tanstack_realtime import AuthenticationError, ChannelError, MessageError, PublishError, RealtimeError
 from tanstack_realtime._json import decode_json, encode_json
+from tanstack_realtime.server._requests import read_body
 
 from ._api import idempotency_key
 from ._codes import proxy_error
@@ -134,14 +135,9 @@ class Proxies:
     async def _read(self, request: Request) -> Mapping[str, Any] | None:
         """Return the question, or None for what is none. Never holds much more than a question may have."""
         limit = 6 * self._context.max_message_bytes + _ENVELOPE_BYTES
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                return None
         try:
-            parsed: object = decode_json(bytes(body))
-        except ValueError:
+            parsed: object = decode_json(await read_body(request, limit))
+        except (MessageError, ValueError):
             return None
         return cast("Mapping[str, Any]", parsed) if isinstance(parsed, dict) else None
 
