@@ -84,6 +84,8 @@ async def test_every_later_request_has_a_fresh_token() -> None:
         (502, "a proxy's page", ConnectionLostError, True),
         (404, {}, ConnectionLostError, True),
         (200, {"token_request": 7}, ConnectionLostError, True),
+        (200, {**ANSWER, "expires_in": -1}, ConnectionLostError, True),
+        (200, {**ANSWER, "expires_in": 10**400}, ConnectionLostError, True),
         (200, [], ConnectionLostError, True),
     ],
 )

@@ -23,17 +23,14 @@ from tanstack_realtime import PublishError
 from tanstack_realtime._json import as_object, decode_object
 
 from ._failures import Failure
-from ._names import client_id_of, mark_of
+from ._names import MARK_HEADER, client_id_of, mark_of
 
 if TYPE_CHECKING:
     from tanstack_realtime.server import Publication
 
     from ._settings import ServerSettings
 
-__all__ = ["LINK_HEADER", "AblyApi", "new_http"]
-
-LINK_HEADER: Final = "link"
-"""Name in ``extras.headers`` of the mark of the link that published."""
+__all__ = ["AblyApi", "new_http"]
 
 _ATTEMPTS: Final = 3
 _ATTEMPT_TIME: Final = 2.5
@@ -75,7 +72,7 @@ class AblyApi:
         if publication.user_id is not None:
             message["clientId"] = client_id_of(publication.user_id)
         if publication.link is not None:
-            message["extras"] = {"headers": {LINK_HEADER: mark_of(publication.link)}}
+            message["extras"] = {"headers": {MARK_HEADER: mark_of(publication.link)}}
         what = f"publish to {channel!r}"
         answer = await self._send(f"/channels/{quote(channel, safe='')}/messages", message, what, channel)
         if isinstance(answer, Failure):

@@ -27,6 +27,8 @@ MAX_CHANNELS: Final = 100
 
 TOKEN_PATH: Final = "/ably/token"  # noqa: S105 -- a path
 
+_LONGEST: Final = 86_400.0
+"""Seconds that a token holds at most at Ably."""
 _OPERATIONS: Final = frozenset({"subscribe", "publish", "presence"})
 
 
@@ -101,7 +103,7 @@ class Grant:
             client_id=_member(body, "client_id", str),
             endpoint=endpoint,
             tls=_member(body, "tls", bool),
-            expires_in=float(_member(body, "expires_in", int, float)),
+            expires_in=_seconds(body, "expires_in"),
             granted={name: _operations(value) for name, value in _member(body, "granted", dict).items()},
             denied={name: _denial(value) for name, value in _member(body, "denied", dict).items()},
         )
@@ -140,6 +142,13 @@ def _member(body: Mapping[str, Any], name: str, *kinds: type) -> Any:
     if type(value) not in kinds:  # a bool is no number here
         raise ValueError(f"{name} is {type(value).__name__}")
     return value
+
+
+def _seconds(body: Mapping[str, Any], name: str) -> float:
+    value: int | float = _member(body, name, int, float)
+    if not 0 < value < _LONGEST:
+        raise ValueError(f"{name} is not from 0 to {_LONGEST:g} seconds")
+    return float(value)
 
 
 def _operations(value: object) -> frozenset[str]:

@@ -13,11 +13,13 @@ import hashlib
 from typing import Final
 from urllib.parse import quote, unquote
 
-__all__ = ["BASE_CHANNEL", "client_id_of", "mark_of", "presence_channel", "user_of"]
+__all__ = ["BASE_CHANNEL", "MARK_HEADER", "client_id_of", "mark_of", "presence_channel", "user_of"]
 
 BASE_CHANNEL: Final = "tanstack-realtime:connection"
 """Every token may subscribe to it and nobody publishes on it: a capability that is never empty."""
 
+MARK_HEADER: Final = "link"
+"""Name in ``extras.headers`` of what `mark_of` returns."""
 _PRESENCE: Final = ":presence"
 _NOBODY: Final = "~"
 _SAFE: Final = "@:+/="

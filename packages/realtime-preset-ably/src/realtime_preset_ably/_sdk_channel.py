@@ -10,6 +10,8 @@ from ably.util import exceptions  # type: ignore[import-untyped]
 
 from tanstack_realtime import RealtimeError
 
+from ._names import MARK_HEADER
+
 __all__ = ["ChannelChange", "Member", "Received", "SdkChannel", "SdkError", "call"]
 
 _AblyException: Final[type[Exception]] = exceptions.AblyException
@@ -138,7 +140,7 @@ class SdkChannel:
         def on_message(message: Any) -> None:
             extras: object = message.extras
             headers: object = cast("dict[str, object]", extras).get("headers") if isinstance(extras, dict) else None
-            mark: object = cast("dict[str, object]", headers).get("link") if isinstance(headers, dict) else None
+            mark: object = cast("dict[str, object]", headers).get(MARK_HEADER) if isinstance(headers, dict) else None
             heard(Received(message.data, message.client_id, mark if isinstance(mark, str) else None, self.serial))
 
         self._listeners.append((self._channel.unsubscribe, on_message))

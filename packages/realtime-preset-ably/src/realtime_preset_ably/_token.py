@@ -27,8 +27,8 @@ __all__ = ["Token"]
 _NOT_SIGNED_IN: Final = 4401
 _LEAST_RENEWAL: Final = 1.0
 """Seconds between two renewals at least, however soon a grant ends."""
-_UNDECIDED: Final = 10
-"""Renewals in a row that may fail before a channel that the application cannot decide about is lost."""
+_UNDECIDED: Final = 300.0
+"""Seconds after which a channel is lost that the application still cannot decide about."""
 
 
 class Token:
@@ -73,6 +73,7 @@ class Token:
         self._taken: asyncio.Future[None] | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._failures = 0
+        self._undecided_since: float | None = None
         self._renew_in(_before(grant.expires_in))
 
     @property
@@ -158,7 +159,13 @@ class Token:
         A database that is away for a moment must not empty everybody's screen.
         """
         undecided = self._wanted.undecided(grant)
-        if undecided and self._failures < _UNDECIDED:
+        if not undecided:
+            self._undecided_since = None
+            return
+        now = asyncio.get_running_loop().time()
+        if self._undecided_since is None:
+            self._undecided_since = now
+        if now - self._undecided_since < _UNDECIDED:
             channel, operation = undecided[0]
             denial = grant.denied[channel]
             raise ConnectionLostError(
