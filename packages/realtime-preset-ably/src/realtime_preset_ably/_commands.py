@@ -47,15 +47,14 @@ def serve(host: str, port: int, key: str | None, tls_cert: Path | None, tls_key:
     tls = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     try:
         asyncio.run(_serve(host, port, key, tls))  # noqa: TID251 -- a command, not a library
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error.name} is missing: pip install 'realtime-preset-ably[emulator]'") from error
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
 
 
 async def _serve(host: str, port: int, key: str | None, tls: tuple[Path, Path] | None) -> None:
-    try:
-        from . import emulator as package
-    except ModuleNotFoundError as error:
-        raise click.ClickException(f"{error.name} is missing: pip install 'realtime-preset-ably[emulator]'") from error
+    from . import emulator as package  # what it needs may be missing
 
     try:
         async with package.serve(host=host, port=port, key=key, tls=tls) as emulator:

@@ -36,15 +36,18 @@ def test_what_cannot_be_used_is_said(arguments: list[str], says: str) -> None:
     assert result.exception is None or isinstance(result.exception, SystemExit)
 
 
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.startswith("realtime_preset_ably.emulator")]:
+@pytest.mark.parametrize("package", ["uvicorn", "msgpack", "wsproto"])  # the last one uvicorn imports, when it serves
+def test_a_missing_extra_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("realtime_preset_ably.emulator", "uvicorn."))]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    for name in [name for name in sys.modules if name.startswith(package)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delattr("realtime_preset_ably.emulator", raising=False)
-    result = run("serve")
+    result = run("serve", "--port", "0")
 
     assert result.exit_code == 1
-    assert "uvicorn is missing: pip install 'realtime-preset-ably[emulator]'" in result.output
+    assert f"{package} is missing: pip install 'realtime-preset-ably[emulator]'" in result.output
 
 
 def test_the_preset_needs_no_extra() -> None:
