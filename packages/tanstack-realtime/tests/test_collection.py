@@ -166,10 +166,14 @@ class World:
         self.write_failure: Exception | None = None
         self.answers = True
         """Whether the server functions return the row."""
+        self.answers_late: dict[str, float] = {}
+        """Seconds from a write to its answer, by the row's text; of a delete by "delete"."""
         self.last_word: Todo | None = None
         """What another client writes right after each of our writes."""
         self.server_keys = False
         """Whether the server assigns the key of a new row."""
+        self.server_versions = False
+        """Whether the server counts a row's versions."""
         self.provider = Provider()
         self.collection: RealtimeCollection[Todo, str, [str]] = create_collection(
             realtime_collection_options(
@@ -195,7 +199,10 @@ class World:
         await asyncio.sleep(self.write_takes)
         if self.write_failure is not None:
             raise self.write_failure
+        if self.server_versions:
+            row = replace(row, version=self.rows[row.id].version + 1 if row.id in self.rows else 1)
         self.rows[row.id] = self.last_word or row
+        await asyncio.sleep(self.answers_late.get(row.text, 0))
         return row if self.answers else None
 
     async def on_insert(self, transaction: Transaction[Todo]) -> Todo | None:
@@ -208,6 +215,7 @@ class World:
     async def on_delete(self, transaction: Transaction[Todo]) -> None:
         await asyncio.sleep(self.write_takes)
         del self.rows[transaction.mutations[0].key]
+        await asyncio.sleep(self.answers_late.get("delete", 0))
 
 
 def channel_of(project_id: str) -> tuple[str, dict[str, str]]:
@@ -624,6 +632,87 @@ async def test_a_conflict_without_versions_is_settled_by_the_database() -> None:
         await asyncio.sleep(1)
 
         assert ada.texts == ["theirs"]
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+async def test_a_row_stays_deleted_when_the_answer_to_an_earlier_move_comes_last(versioned: bool) -> None:  # Q11
+    """Found by history 11378: the move's message followed that of the delete and brought the row back for good."""
+    world = World(versioned=versioned)
+    world.server_versions = versioned
+    world.rows = {"1": todo("1", "one", version=1)}
+    world.answers_late = {"two": 5.0}
+    async with screens(world, "ada", "bob") as [ada, bob]:
+        ada.open("a", "b")
+        bob.open("a", "b")
+        await asyncio.sleep(1)
+        move = ada.todos.update("1", text="two", project_id="b")
+        await asyncio.sleep(1)
+        await ada.todos.delete("1").persisted()
+        await move.persisted()
+        await asyncio.sleep(10)
+
+        assert world.rows == {}
+        assert ada.texts == bob.texts == []
+
+
+async def test_a_row_that_is_new_again_stays_when_the_answer_to_its_delete_comes_last() -> None:  # Q11
+    world = World()
+    world.rows = {"1": todo("1", "one")}
+    world.answers_late = {"delete": 5.0}
+    async with screens(world, "ada", "bob") as [ada, bob]:
+        ada.open("a")
+        bob.open("a")
+        await asyncio.sleep(1)
+        delete = ada.todos.delete("1")
+        await asyncio.sleep(1)
+        await ada.todos.insert(todo("1", "again")).persisted()
+        await delete.persisted()
+        await asyncio.sleep(10)
+
+        assert ada.texts == bob.texts == ["again"]
+
+
+async def test_what_the_later_answer_left_stands_in_while_the_settling_fetch_fails() -> None:  # Q11, G6
+    world = World()
+    world.rows = {"1": todo("1", "one")}
+    world.answers_late = {"two": 5.0}
+    async with screens(world, "ada") as [ada]:
+        ada.open("a")
+        await asyncio.sleep(1)
+        update = ada.todos.update("1", text="two")
+        await asyncio.sleep(1)
+        await ada.todos.update("1", text="three").persisted()
+        world.read_failure = OSError("database is busy")
+        await update.persisted()
+        assert ada.texts == ["three"]
+
+        world.rows["1"] = todo("1", "two")
+        world.read_failure = None
+        await asyncio.sleep(40)
+        assert ada.texts == ["two"]
+
+
+@pytest.mark.parametrize(("versioned", "reads"), [(False, ["a", "a", "a", "a"]), (True, ["a", "a"])])
+async def test_the_last_of_two_updates_is_shown_when_its_answer_comes_first(  # Q11
+    versioned: bool, reads: list[str]
+) -> None:
+    world = World(versioned=versioned)
+    world.rows = {"1": todo("1", "one", version=1)}
+    world.answers_late = {"two": 5.0}
+    async with screens(world, "ada", "bob") as [ada, bob]:
+        ada.open("a")
+        bob.open("a")
+        await asyncio.sleep(1)
+        first = ada.todos.update("1", text="two", version=2)
+        await asyncio.sleep(1)
+        await ada.todos.update("1", text="three", version=3).persisted()
+        await first.persisted()
+        await asyncio.sleep(10)
+
+        assert ada.texts == bob.texts == ["three"]
+        assert ada.pictures[-1] == ["three"]
+        # Versions say which was last; without them each client asks the database once.
+        assert world.reads == reads
 
 
 async def test_an_answer_that_is_older_than_a_message_does_not_regress_the_row() -> None:  # Q11, Q18

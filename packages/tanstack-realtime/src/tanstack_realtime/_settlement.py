@@ -2,6 +2,9 @@
 
 A mutation is settled in one batch: the server's rows enter the synced layer, the optimistic rows go, and the message
 for the others is posted. What the server function did not say is fetched first, and the others are told to fetch.
+
+Server functions for one row may run at once. Where the answer to the earlier call comes last, only the database knows
+which of them was done last, so it is asked. Updates with versions tell themselves.
 """
 
 from __future__ import annotations
@@ -53,8 +56,12 @@ class _Open(Generic[T]):
 
     outcome: Outcome[T]
     tick: int
+    key: object
+    """The row's when it began; the server may give an inserted row another."""
     insert_into: str | None = None
     """Channel on which a running insert keeps snapshots waiting."""
+    is_overtaken: bool = False
+    """Whether the server has a later mutation of the row, and perhaps had it before this one."""
 
 
 class Settlements(Generic[T, K]):
@@ -86,6 +93,8 @@ class Settlements(Generic[T, K]):
         self._host = host
         self._id_of = id_of
         self._open: dict[Mutation[T], _Open[T]] = {}
+        self._of_row: dict[object, list[Mutation[T]]] = {}
+        """The same mutations by key, in the order in which they began."""
 
     def begin(self, mutations: Sequence[Mutation[T]]) -> None:
         """The server is being told about these mutations of one transaction."""
@@ -93,7 +102,8 @@ class Settlements(Generic[T, K]):
         outcome.traceparent = self._host.observer.mutating(outcome.id, self._id)
         self._echoes.begin(outcome.id)
         for mutation in mutations:
-            self._open[mutation] = _Open(outcome, self._feed.replica.tick)
+            self._open[mutation] = _Open(outcome, self._feed.replica.tick, mutation.key)
+            self._of_row.setdefault(mutation.key, []).append(mutation)
 
     def calling(self, mutations: Sequence[Mutation[T]]) -> None:
         """A server function is called for these. Snapshots wait only for those that run: one that waits for its turn
@@ -112,22 +122,23 @@ class Settlements(Generic[T, K]):
         late: Outcome[T] | None = None
         opened: list[_Open[T]] = []
         for mutation in mutations:
-            known = self._take(mutation)
+            known = self._take(mutation, is_accepted=True)
             if known is None:
                 # Rolled back meanwhile; the server did it all the same.
                 late = late or self._outcome(mutations)
-                known = _Open(late, self._feed.replica.tick)
+                known = _Open(late, self._feed.replica.tick, mutation.key)
             opened.append(known)
         rows = self._rows(mutations, result, from_handler=from_handler)
+        settled = list(zip(mutations, opened, rows, strict=True))
         snapshots: dict[str, Callable[[], None] | None] = {}
-        for mutation, row in zip(mutations, rows, strict=True):
-            if row is None and mutation.type != "delete":
+        for mutation, known, row in settled:
+            if _is_unsure(mutation, known, row):
                 for channel in self._channels(mutation):
                     if channel not in snapshots:
                         snapshots[channel] = await self._feed.snapshot_for_settlement(channel)
 
         def apply() -> None:
-            self._apply(list(zip(mutations, opened, rows, strict=True)), snapshots)
+            self._apply(settled, snapshots)
 
         return apply
 
@@ -146,6 +157,7 @@ class Settlements(Generic[T, K]):
         for outcome_id in {known.outcome.id for known in self._open.values()}:
             self._host.observer.settled(outcome_id, self._id, accepted=False)
         self._open.clear()
+        self._of_row.clear()
         self._echoes.clear()
 
     # -- helpers -----------------------------------------------------------------------------------------------------
@@ -155,11 +167,24 @@ class Settlements(Generic[T, K]):
             codec=self._codec, encode=self._codec.encode, id=self._id_of(mutations[0]), expected=len(mutations)
         )
 
-    def _take(self, mutation: Mutation[T]) -> _Open[T] | None:
+    def _take(self, mutation: Mutation[T], *, is_accepted: bool = False) -> _Open[T] | None:
         known = self._open.pop(mutation, None)
+        if known is not None:
+            of_row = self._of_row[known.key]
+            if is_accepted:
+                self._overtake(mutation, of_row[: of_row.index(mutation)])
+            of_row.remove(mutation)
+            if not of_row:
+                del self._of_row[known.key]
         if known is not None and known.insert_into is not None:
             self._feed.handler_ended(known.insert_into)
         return known
+
+    def _overtake(self, mutation: Mutation[T], earlier: Sequence[Mutation[T]]) -> None:
+        for other in earlier:
+            both_are_updates = mutation.type == other.type == "update"
+            if not (both_are_updates and self._codec.version(mutation.modified) is not None):
+                self._open[other].is_overtaken = True
 
     def _channels(self, mutation: Mutation[T]) -> list[str]:
         return list(dict.fromkeys((self._codec.scope(mutation.original), self._codec.scope(mutation.modified))))
@@ -210,15 +235,16 @@ class Settlements(Generic[T, K]):
         for mutation, known, row in settled:
             outcome = known.outcome
             outcome.accepted += 1
-            if mutation.type == "delete":
-                outcome.deleted(mutation.original)
-                deletes.append((mutation.key, self._codec.scope(mutation.original)))
-            elif row is None:
+            if _is_unsure(mutation, known, row):
                 for channel in self._channels(mutation):
                     outcome.unknown(channel)
-                if any(snapshots[channel] is None for channel in self._channels(mutation)):
-                    # The fetch failed; its retry brings the server's row. Until then the optimistic one stands in.
+                failed = any(snapshots[channel] is None for channel in self._channels(mutation))
+                if failed and not known.is_overtaken:
+                    # The fetch's retry brings the server's row. Until then the optimistic one stands in.
                     puts.append(mutation.modified)
+            elif row is None:
+                outcome.deleted(mutation.original)
+                deletes.append((mutation.key, self._codec.scope(mutation.original)))
             else:
                 if mutation.type == "insert":
                     outcome.inserted(row)
@@ -258,3 +284,8 @@ class Settlements(Generic[T, K]):
     def _release(self, held: Sequence[tuple[str, RowMessage]]) -> None:
         for channel, message in held:
             self._feed.apply(channel, message)
+
+
+def _is_unsure(mutation: Mutation[T], known: _Open[T], row: T | None) -> bool:
+    """Whether only the database can tell what became of the row."""
+    return known.is_overtaken or (row is None and mutation.type != "delete")
