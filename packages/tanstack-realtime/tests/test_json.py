@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanstack_realtime._json import MAX_DEPTH, decode_json, encode_json, scan_json
+from tanstack_realtime._json import MAX_DEPTH, decode_json, decode_object, encode_json, scan_json
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -111,3 +111,12 @@ _refused = [
 @pytest.mark.parametrize("text", [*_refused, "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "[" * 100_000, "9" * 5000])
 def test_what_is_not_passed_on_as_it_is(text: str) -> None:
     assert scan_json(text, 0) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "null", "{", '{"a": NaN}', b"\xff", "[" * 100_000])
+def test_what_is_no_object_has_no_members(text: str | bytes) -> None:
+    assert decode_object(text) == {}
+
+
+def test_an_object_has_its_members() -> None:
+    assert decode_object(b'{"a": [1]}') == {"a": [1]}
