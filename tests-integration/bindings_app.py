@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from nicegui import ui
 from reactpy import component, html
+from reactpy.config import REACTPY_ASYNC_RENDERING
 from reactpy.executors.asgi import ReactPy
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
@@ -118,6 +119,7 @@ async def counted(_: Request) -> Response:
 
 
 shared = [Mount("/_realtime", realtime), Route("/counted", counted)]
+REACTPY_ASYNC_RENDERING.current = False  # as docs/bindings.md says
 react = Starlette(routes=[*shared, Mount("/", ReactPy(ReactPage))])
 nicegui = Starlette(routes=shared)
 cast("Any", ui).run_with(nicegui, show_welcome_message=False)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs
 
+from reactpy.config import REACTPY_ASYNC_RENDERING
 from reactpy.executors.asgi import ReactPy
 from starlette.applications import Starlette
 from starlette.datastructures import QueryParams
@@ -23,6 +24,9 @@ from ..people import PEOPLE
 from .realtime_auth import authorize, validate
 
 __all__ = ["app"]
+
+# ReactPy 2 renders in parallel and sends what is ready in any order: on a busy server an older picture may come last.
+REACTPY_ASYNC_RENDERING.current = False
 
 # Nobody connects from outside: the pages render here, and each window's client is in this process. It is mounted all
 # the same, for providers that ask the application who may do what.

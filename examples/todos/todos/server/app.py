@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from reactpy.config import REACTPY_ASYNC_RENDERING
 from reactpy.executors.asgi import ReactPy
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -27,6 +28,9 @@ from .session import SignedIn
 from .users import get_user
 
 __all__ = ["app"]
+
+# ReactPy 2 renders in parallel and sends what is ready in any order: on a busy server an older picture may come last.
+REACTPY_ASYNC_RENDERING.current = False
 
 realtime = Realtime(authorize=authorize, get_user=get_user)
 functions = ServerFunctions(todos, get_user=get_user)
