@@ -1,4 +1,4 @@
-"""Fixtures of the tests with a real browser; and what providers in this process leave behind."""
+"""Fixtures of the tests with a real browser, and of those with a provider: the module's ``app``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+from ably_js import AblyJs, install
 from chromium import DEADLINE, FLAGS, SCREENSHOTS, Serve, ServerProcess, Windows, program
 from playwright.async_api import async_playwright, expect
+from screens import Screens
 
 from tanstack_db import require_sessions
+from tanstack_realtime.testing import ConformanceProvider, Kit
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +23,36 @@ def one_user_again() -> Generator[None]:
     """A provider says that its process renders for many users; the next test's may be a terminal."""
     yield
     require_sessions(False)
+
+
+@pytest.fixture
+async def kit(app: ConformanceProvider) -> AsyncGenerator[Kit]:
+    """Users of the module's ``app``; they are gone when the test ends."""
+    kit = Kit(app)
+    yield kit
+    await kit.aclose()
+
+
+@pytest.fixture
+def screens(kit: Kit) -> Generator[Screens]:
+    """What users see of a collection."""
+    screens = Screens(kit)
+    yield screens
+    for screen in screens.made:
+        screen.lease.release()
+
+
+@pytest.fixture(scope="session")
+def ably_js_installed() -> None:
+    """Ably's SDK for JavaScript is installed."""
+    install()
+
+
+@pytest.fixture
+async def js(app: ConformanceProvider, ably_js_installed: None) -> AsyncGenerator[AblyJs]:
+    """A process with clients of ably-js, which ends before the module's ``app`` does."""
+    async with AblyJs() as js:
+        yield js
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
 from ably_app import AblyApp
-from ably_js import AblyJs, install
+from ably_js import AblyJs
 from ably_sdk import SdkError
 from ably_server import KEY, Rest
 from screens import PROJECT, TODOS, Screens, enter, inserted, row, shows
@@ -24,37 +24,13 @@ from tanstack_realtime import AuthenticationError, ChannelDeniedError, create_re
 from tanstack_realtime.server import bearer_token
 from tanstack_realtime.testing import Kit, RecordingListener
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install()
+pytestmark = pytest.mark.usefixtures("ably_js_installed")
 
 
 @pytest.fixture
 async def app(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AblyApp]:
     async with AblyApp(monkeypatch) as app:
         yield app
-
-
-@pytest.fixture
-async def kit(app: AblyApp) -> AsyncIterator[Kit]:
-    kit = Kit(app)
-    yield kit
-    await kit.aclose()
-
-
-@pytest.fixture
-async def js(app: AblyApp) -> AsyncIterator[AblyJs]:
-    async with AblyJs() as js:
-        yield js
-
-
-@pytest.fixture
-def screens(kit: Kit) -> Iterator[Screens]:
-    screens = Screens(kit)
-    yield screens
-    for screen in screens.made:
-        screen.lease.release()
 
 
 # -- tokens that grow, and shrink --------------------------------------------------------------------------------------

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from ably_app import AblyApp
-from ably_js import AblyJs, install
+from ably_js import AblyJs
 from ably_server import AblyProcess
 from screens import TODOS, Screen, Screens, row
 
 from tanstack_realtime.testing import Kit
+
+pytestmark = pytest.mark.usefixtures("ably_js_installed")
 
 
 class Killable(AblyApp):
@@ -31,11 +33,6 @@ class Killable(AblyApp):
         await self.process.stop(signal.SIGKILL)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install()
-
-
 @pytest.fixture(params=["beside", "inside"])
 async def app(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -50,21 +47,6 @@ async def app(
 
 beside = pytest.mark.parametrize("app", ["beside"], indirect=True)
 inside = pytest.mark.parametrize("app", ["inside"], indirect=True)
-
-
-@pytest.fixture
-async def kit(app: AblyApp) -> AsyncIterator[Kit]:
-    kit = Kit(app)
-    yield kit
-    await kit.aclose()
-
-
-@pytest.fixture
-def screens(kit: Kit) -> Iterator[Screens]:
-    screens = Screens(kit)
-    yield screens
-    for screen in screens.made:
-        screen.lease.release()
 
 
 async def converge(kit: Kit, *shown: Screen, ids: list[str]) -> None:

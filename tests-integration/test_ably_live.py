@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from ably_app import AblyApp
-from ably_js import AblyJs, install
+from ably_js import AblyJs
 from ably_python import AblyPython
 from ably_server import Rest
 from test_ably_sdks import (
@@ -54,7 +54,10 @@ KEY = os.environ.get("ABLY_API_KEY", "")
 ENDPOINT = os.environ.get("ABLY_ENDPOINT")
 PORT = urlsplit(ENDPOINT).port if ENDPOINT else None
 
-pytestmark = pytest.mark.skipif(not KEY, reason="ABLY_API_KEY is not set: nothing was tested against Ably itself")
+pytestmark = [
+    pytest.mark.skipif(not KEY, reason="ABLY_API_KEY is not set: nothing was tested against Ably itself"),
+    pytest.mark.usefixtures("ably_js_installed"),
+]
 
 
 class LiveApp(AblyApp):
@@ -73,11 +76,6 @@ class LiveApp(AblyApp):
 
     async def stop_ably(self) -> None:
         """It goes on."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install()
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from ably_app import AblyApp
-from ably_js import AblyJs, install
+from ably_js import AblyJs
 from ably_sdk import SdkError
 from ably_server import KEY
 from screens import TODOS, Screens, enter, row
@@ -20,37 +20,13 @@ from screens import TODOS, Screens, enter, row
 from tanstack_realtime import ChannelDeniedError, Inbound, PublishError
 from tanstack_realtime.testing import Kit
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install()
+pytestmark = pytest.mark.usefixtures("ably_js_installed")
 
 
 @pytest.fixture
 async def app(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AblyApp]:
     async with AblyApp(monkeypatch, relayed=True) as app:
         yield app
-
-
-@pytest.fixture
-async def kit(app: AblyApp) -> AsyncIterator[Kit]:
-    kit = Kit(app)
-    yield kit
-    await kit.aclose()
-
-
-@pytest.fixture
-async def js(app: AblyApp) -> AsyncIterator[AblyJs]:
-    async with AblyJs() as js:
-        yield js
-
-
-@pytest.fixture
-def screens(kit: Kit) -> Iterator[Screens]:
-    screens = Screens(kit)
-    yield screens
-    for screen in screens.made:
-        screen.lease.release()
 
 
 def messages_sent(app: AblyApp) -> list[Any]:

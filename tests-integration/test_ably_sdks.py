@@ -12,13 +12,15 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from ably_js import AblyJs, install
+from ably_js import AblyJs
 from ably_python import AblyPython
 from ably_sdk import Sdk, SdkClient, SdkError
 from ably_server import KEY, Rest
 
 from realtime_preset_ably.emulator import AblyError, Emulator, Limits, serve
 from tanstack_realtime.testing import TcpProxy
+
+pytestmark = pytest.mark.usefixtures("ably_js_installed")
 
 EVERYTHING = {"capability": '{"*":["*"]}'}
 
@@ -65,11 +67,6 @@ class Emulated(Side):
 
     emulator: Emulator = field(kw_only=True)
     proxy: TcpProxy = field(kw_only=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install()
 
 
 @pytest.fixture(params=["js", "python"])

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from ably_app import AblyApp
-from ably_js import AblyJs, install
+from ably_js import AblyJs
 from ably_sdk import SdkError
 from ably_server import KEY, Rest
 
@@ -21,12 +21,9 @@ from tanstack_realtime import Channel, parse_channel, serialize_key
 from tanstack_realtime.server import Permissions
 
 KEY_NAME, SECRET = KEY.split(":", 1)
+pytestmark = pytest.mark.usefixtures("ably_js_installed")
+
 REQUEST_TOKEN = f"/keys/{KEY_NAME}/requestToken"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _installed() -> None:
-    install()
 
 
 @pytest.fixture
@@ -39,12 +36,6 @@ async def app(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AblyApp]:
 async def rest(app: AblyApp) -> AsyncIterator[Rest]:
     async with Rest(app.ably_port) as rest:
         yield rest
-
-
-@pytest.fixture
-async def js(app: AblyApp) -> AsyncIterator[AblyJs]:
-    async with AblyJs() as js:
-        yield js
 
 
 async def ask(app: AblyApp, user: str | None, body: Any) -> tuple[int, dict[str, Any]]:

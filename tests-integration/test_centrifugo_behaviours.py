@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,6 @@ def test_the_kit_holds(behaviour: str) -> None:
 async def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RealCentrifugo]:
     async with RealCentrifugo(tmp_path, monkeypatch) as app:
         yield app
-
-
-@pytest.fixture
-async def kit(app: RealCentrifugo) -> AsyncIterator[Kit]:
-    kit = Kit(app)
-    yield kit
-    await kit.aclose()
 
 
 async def connect(app: RealCentrifugo, token: str, renewed: list[str] | None = None) -> tuple[Link, RecordingSink]:
@@ -251,14 +244,6 @@ async def test_pipelined_publishes_keep_their_order(kit: Kit) -> None:  # CF-8.1
 
 
 # -- collections -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def screens(kit: Kit) -> Iterator[Screens]:
-    screens = Screens(kit)
-    yield screens
-    for screen in screens.made:
-        screen.lease.release()
 
 
 async def test_an_own_echo_is_known_and_another_tab_applies_it(kit: Kit, screens: Screens) -> None:  # CF-8.15

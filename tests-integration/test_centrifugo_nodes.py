@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,21 +25,6 @@ async def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
 def nodes(app: RealCentrifugo) -> Nodes:
     assert isinstance(app.centrifugo, Nodes)
     return app.centrifugo
-
-
-@pytest.fixture
-async def kit(app: RealCentrifugo) -> AsyncIterator[Kit]:
-    kit = Kit(app)
-    yield kit
-    await kit.aclose()
-
-
-@pytest.fixture
-def screens(kit: Kit) -> Iterator[Screens]:
-    screens = Screens(kit)
-    yield screens
-    for screen in screens.made:
-        screen.lease.release()
 
 
 async def write(screen: Screen, name: str, count: int) -> None:
