@@ -223,7 +223,7 @@ class Gate:
         """
         parsed = self.parse(channel)
         try:
-            publication = self.prepare(parsed, data, user_id, text=None if self._validate else text)
+            publication = self.prepare(parsed, data, user_id, text=text)
         except PublishError as error:
             self._observer.denied(user_id, error.channel, error)
             raise
