@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -328,6 +329,33 @@ async def test_a_token_that_is_no_text_is_a_final_error(network: Network) -> Non
         await client.connected()
     assert network.requests == []
     await client.close()
+
+
+@pytest.mark.parametrize("token", ["secret\n", " secret", "käse", "a\r\nx-admin: 1"])
+async def test_a_token_that_no_header_can_hold_is_a_final_error(network: Network, token: str) -> None:
+    client = create_realtime_client(transport=network, db=DbClient(), get_token=lambda: token)
+    client.connect()
+    with pytest.raises(ConfigurationError, match=r"get_token returned a token with .*strip\(\)") as caught:
+        await client.connected()
+    assert "secret" not in str(caught.value)
+    assert network.requests == []
+    await client.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        ({"get_token": "secret"}, "get_token=lambda: token"),
+        ({"headers": "x-app: 1"}, "headers= is a mapping"),
+        ({"headers": {"x-app": 1}}, "'x-app'"),
+        ({"headers": {"x-app": "secret\n"}}, "'x-app'"),
+        ({"headers": {"x app": "secret"}}, "'x app'"),
+    ],
+)
+def test_credentials_that_cannot_be_sent_are_refused_at_once(arguments: dict[str, Any], fix: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(fix)) as caught:
+        create_realtime_client("http://host", transport=Network(), db=DbClient(), **arguments)
+    assert "secret" not in str(caught.value)
 
 
 async def test_what_an_attempt_is_given(network: Network) -> None:
