@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from realtime_preset_node import NodePreset, preset
-from realtime_preset_node._client import NodeTransport, socket_url
+from realtime_preset_node._client import NodeTransport, request_headers, socket_url
 from tanstack_realtime import (
     ClientContext,
     ConfigurationError,
@@ -48,6 +48,13 @@ def test_the_socket_is_below_the_mount(base: str, socket: str) -> None:
 def test_what_is_no_address_is_refused(base: str) -> None:
     with pytest.raises(ConfigurationError, match="is not the address"):
         socket_url(base)
+
+
+@pytest.mark.parametrize(("length", "is_sent"), [(8000, True), (8001, False)])
+def test_a_token_that_is_longer_than_servers_take_stays_out_of_the_handshake(length: int, is_sent: bool) -> None:
+    headers = request_headers(OpenRequest(url=None, token="t" * length, headers={"x-app": "1"}))
+    assert headers.pop("Authorization", None) == ("Bearer " + "t" * length if is_sent else None)
+    assert headers == {"x-app": "1"}
 
 
 async def test_a_remote_client_needs_an_address() -> None:

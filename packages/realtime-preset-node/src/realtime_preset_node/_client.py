@@ -42,6 +42,9 @@ __all__ = [
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds to wait for the other side's close frame."""
 
+_MAX_HEADER_TOKEN: Final = 8000
+"""The longest token in the handshake: many servers take headers up to 8 KiB, and uvicorn never answers others."""
+
 
 def socket_url(url: str) -> str:
     """Return the WebSocket address below the base address of the realtime routes.
@@ -122,11 +125,12 @@ async def establish(wire: ReadWire, request: OpenRequest, sink: LinkSink) -> Lin
 
 
 def request_headers(request: OpenRequest) -> dict[str, str]:
-    """Return the headers of the handshake."""
+    """Return the headers of the handshake. A token that is too long for one is in the first message only."""
     headers = dict(request.headers)
-    if request.token is not None and not any(name.lower() == "authorization" for name in headers):
-        headers["Authorization"] = f"Bearer {request.token}"
-    return headers
+    token = request.token
+    if token is None or len(token) > _MAX_HEADER_TOKEN or any(name.lower() == "authorization" for name in headers):
+        return headers
+    return {**headers, "Authorization": f"Bearer {token}"}
 
 
 async def configured_preset(base: str, http: Http) -> str | None:
