@@ -37,16 +37,15 @@ class SchemaCodec(Generic[T]):
     ) -> None:
         self._schema = schema
         self._get_key = get_key
-        self._parameters = parameters
+        self._channel = parameters.channel_of
+        self._columns = tuple(parameters.columns.values())
         self._version = version
 
     def key(self, row: T, /) -> Any:
         return self._get_key(row)
 
     def scope(self, row: T, /) -> str:
-        return self._parameters.channel(
-            {name: _rows.get(row, column) for name, column in self._parameters.columns.items()}
-        )
+        return self._channel(*[_rows.get(row, column) for column in self._columns])
 
     def decode(self, data: Mapping[str, Any], /) -> T:
         row = cast("T", _rows.from_plain(data, self._schema))

@@ -90,12 +90,15 @@ class Parameters:
         Raises:
             ChannelError: a value that no channel can carry.
         """
-        ordered = tuple(values[name] for name in self.columns)
+        return self.channel_of(*[values[name] for name in self.columns])
+
+    def channel_of(self, *values: Any) -> str:
+        """Return what `channel` does for values in the order of `columns`."""
         try:
-            return self._cached(*ordered)
+            return self._cached(*values)
         except TypeError:
             # A value that cannot be hashed cannot be in a channel either; this raises what says so.
-            return self._wire(*ordered)
+            return self._wire(*values)
 
     def _wire(self, *values: Any) -> str:
         named = dict(zip(self.columns, values, strict=True))

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, cast
 
 from .._base.delta import DATA_ERRORS
 from .._errors import SchemaError
-from ..rows import fields
+from ..rows import fields, has_items
 
 __all__ = [
     "NAN",
@@ -134,9 +134,8 @@ def read(value: Any, name: str) -> Any:
     """Return one step of a path: an item of a mapping or an attribute of an object; None where it is absent."""
     if value is None:
         return None
-    if value.__class__ is dict or isinstance(value, Mapping):
-        mapping: Mapping[str, Any] = cast("Any", value)
-        return mapping.get(name)
+    if has_items(value.__class__):
+        return value.get(name)
     return getattr(value, name, None)
 
 

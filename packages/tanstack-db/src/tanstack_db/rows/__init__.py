@@ -13,6 +13,7 @@ imported it already; cattrs is imported at the first `from_plain` of a class tha
 """
 
 from ._annotations import required_keys
+from ._kinds import has_items
 from ._rows import (
     changes,
     check,
@@ -38,6 +39,7 @@ __all__ = [
     "fields",
     "from_plain",
     "get",
+    "has_items",
     "is_row",
     "replace",
     "required_keys",

@@ -15,14 +15,17 @@ import sys
 import uuid
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import typing_extensions
 
 from .._errors import SchemaError, did_you_mean
 from ._annotations import check_types, is_plain_dict, required_keys
 
-__all__ = ["Kind", "check_names", "columns_of", "kind", "kind_of"]
+__all__ = ["Kind", "check_names", "columns_of", "has_items", "kind", "kind_of"]
+
+
+_SCALARS: Final = frozenset({str, int, float, bool})
 
 
 class Kind(Protocol):
@@ -43,6 +46,15 @@ def kind_of(row: object) -> Kind:
         SchemaError: it is a row of no class that is known.
     """
     return kind(cast("Any", type(row)))
+
+
+@cache
+def has_items(cls: Any) -> bool:
+    """Whether the columns of rows of this class are items of a mapping, and not attributes.
+
+    Remembered for each class: to ask an abstract class takes longer than to read a column.
+    """
+    return issubclass(cls, Mapping)
 
 
 @cache
@@ -71,11 +83,11 @@ def kind(cls: Any) -> Kind:
         return _Pydantic()
     msgspec = sys.modules.get("msgspec")
     if msgspec is not None and issubclass(cls, msgspec.Struct):
-        return _Msgspec()
+        return _Msgspec(cls.__struct_fields__)
     if hasattr(cls, "__attrs_attrs__"):
-        return _Attrs()
+        return _Attrs(attribute.name for attribute in cls.__attrs_attrs__)
     if dataclasses.is_dataclass(cls):
-        return _Dataclasses()
+        return _Dataclasses(field.name for field in dataclasses.fields(cls))
     raise SchemaError(
         f"rows of type {cls.__name__} are not supported: use a pydantic model, a dataclass, an attrs class, a msgspec "
         "Struct, a TypedDict or a dict"
@@ -134,44 +146,43 @@ class _TypedDicts(_Dicts):
         return _structured(data, cls)
 
 
-class _Dataclasses:
+class _Attributes:
+    """Classes whose columns are the attributes that they declare.
+
+    Args:
+        names: the columns, in order.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+
     def columns(self, cls: type, /) -> frozenset[str] | None:
-        return frozenset(field.name for field in dataclasses.fields(cls))
+        return frozenset(self._names)
 
     def fields(self, row: Any, /) -> Mapping[str, Any]:
-        return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
-
-    def replace(self, row: Any, values: Mapping[str, Any], /) -> Any:
-        return dataclasses.replace(row, **values)
+        return {name: getattr(row, name) for name in self._names}
 
     def check(self, row: Any, cls: type, /) -> None:
         check_types(self.fields(row), cls)
 
     def to_plain(self, row: Any, /) -> dict[str, Any]:
-        return {name: _plain(value) for name, value in self.fields(row).items()}
+        return {name: _plain(getattr(row, name)) for name in self._names}
 
     def from_plain(self, data: Mapping[str, Any], cls: type, /) -> Any:
         return _structured(data, cls)
 
 
-class _Attrs(_Dataclasses):
-    def columns(self, cls: type, /) -> frozenset[str] | None:
-        return frozenset(attribute.name for attribute in cast("Any", cls).__attrs_attrs__)
+class _Dataclasses(_Attributes):
+    def replace(self, row: Any, values: Mapping[str, Any], /) -> Any:
+        return dataclasses.replace(row, **values)
 
-    def fields(self, row: Any, /) -> Mapping[str, Any]:
-        return {attribute.name: getattr(row, attribute.name) for attribute in row.__attrs_attrs__}
 
+class _Attrs(_Attributes):
     def replace(self, row: Any, values: Mapping[str, Any], /) -> Any:
         return sys.modules["attr"].evolve(row, **values)
 
 
-class _Msgspec(_Dataclasses):
-    def columns(self, cls: type, /) -> frozenset[str] | None:
-        return frozenset(cast("Any", cls).__struct_fields__)
-
-    def fields(self, row: Any, /) -> Mapping[str, Any]:
-        return {name: getattr(row, name) for name in row.__struct_fields__}
-
+class _Msgspec(_Attributes):
     def replace(self, row: Any, values: Mapping[str, Any], /) -> Any:
         return sys.modules["msgspec"].structs.replace(row, **values)
 
@@ -209,9 +220,11 @@ class _Pydantic:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or type(value) in _SCALARS:
+        return value
     if isinstance(value, enum.Enum):
         return _plain(value.value)
-    if value is None or isinstance(value, str | int | float):
+    if isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
         items = _items(value).items()

@@ -11,7 +11,7 @@ import typing_extensions
 from .._base.delta import same
 from .._errors import SchemaError, did_you_mean
 from ._annotations import check_types
-from ._kinds import check_names, columns_of, kind, kind_of
+from ._kinds import check_names, columns_of, has_items, kind, kind_of
 
 __all__ = [
     "changes",
@@ -41,16 +41,16 @@ def fields(row: object) -> Mapping[str, Any]:
     return kind_of(row).fields(row)
 
 
-def get(row: object, column: str) -> Any:
+def get(row: Any, column: str) -> Any:
     """Return one column's value.
 
     Raises:
         SchemaError: the row has no such column.
     """
     try:
-        return cast("Mapping[str, Any]", row)[column] if isinstance(row, Mapping) else getattr(row, column)
+        return row[column] if has_items(row.__class__) else getattr(row, column)
     except (KeyError, AttributeError):
-        names = kind_of(cast("Any", row)).fields(row)
+        names = kind_of(row).fields(row)
         raise SchemaError(f"a row has no column {column!r}{did_you_mean(column, names)}") from None
 
 
@@ -81,10 +81,12 @@ def changes(old: object, new: object) -> dict[str, Any]:
     return changed
 
 
-def is_row(value: object, schema: type | None) -> bool:
+def is_row(value: Any, schema: type | None) -> bool:
     """Whether `value` is by its class a row of `schema`; without a class to compare with, any mapping is."""
+    if type(value) is schema:
+        return True
     if schema is None or typing_extensions.is_typeddict(schema):
-        return isinstance(value, Mapping)
+        return has_items(value.__class__)
     return isinstance(value, schema)
 
 
