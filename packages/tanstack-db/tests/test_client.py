@@ -326,8 +326,10 @@ def test_options_that_cannot_be_right() -> None:
     good: dict[str, Any] = {"id": "todos", "get_key": len, "sync": _nothing}
 
     for wrong, says in (
-        ({"id": ""}, "id"),
+        ({"id": ""}, "id must be a non-empty string"),
+        ({"id": 5}, "id must be a non-empty string, not 5"),
         ({"get_key": "id"}, "get_key must be a function"),
+        ({"get_key": None}, "get_key must be a function, not None"),
         ({"on_insert": "handler"}, "on_insert must be a function"),
         ({"schema": Todo("1")}, "schema must be a class"),
         ({"sync_mode": "lazy"}, "sync_mode"),

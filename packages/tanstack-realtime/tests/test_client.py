@@ -33,6 +33,7 @@ from tanstack_realtime import (
     RealtimeError,
     SubscribeAck,
     client_slot,
+    create_presence_channel,
     create_realtime_client,
 )
 
@@ -356,6 +357,13 @@ def test_credentials_that_cannot_be_sent_are_refused_at_once(arguments: dict[str
     with pytest.raises(ConfigurationError, match=re.escape(fix)) as caught:
         create_realtime_client("http://host", transport=Network(), db=DbClient(), **arguments)
     assert "secret" not in str(caught.value)
+
+
+def test_presence_takes_a_room_only(client: RealtimeClient) -> None:
+    wrongs: list[Any] = [create_presence_channel(id="lobby", channel=lambda: ("lobby", {})), ROOM]
+    for wrong in wrongs:
+        with pytest.raises(ConfigurationError, match=r"pass a room, which a presence channel's scope makes"):
+            client.presence(wrong)
 
 
 async def test_what_an_attempt_is_given(network: Network) -> None:

@@ -281,9 +281,15 @@ class RealtimeClient:
 
         Raises:
             SchemaError: `initial` is not a state of the channel's class.
+            ConfigurationError: not a scope.
             ClosedError: the client was closed.
         """
         self._require_open()
+        if not isinstance(scope, PresenceScope):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(
+                f"presence({scope!r}): pass a room, which a presence channel's scope makes: "
+                "editor.scope(document_id='d1'), with editor = create_presence_channel(...)"
+            )
         return Presence(self._presence, scope, initial)
 
     async def publish(self, channel: ChannelLike, data: JSON, /) -> None:

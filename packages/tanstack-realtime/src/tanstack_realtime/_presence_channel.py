@@ -107,6 +107,9 @@ class PresenceChannel(Generic[S, Q]):
             id=id, query_fn=channel, channel=channel, columns=None, row_columns=None, role="channel"
         )
 
+    def __repr__(self) -> str:
+        return f"<PresenceChannel {self.id!r}>"
+
     def scope(self, *args: Q.args, **params: Q.kwargs) -> PresenceScope[S]:
         """Return the room of these parameters.
 

@@ -47,11 +47,11 @@ class CollectionConfig(Generic[T, K]):
     compare: Callable[[T, T], int] | None = None
 
     def __post_init__(self) -> None:
-        if not self.id:
-            raise UsageError("a collection's id must be a non-empty string")
+        if not self.id or not isinstance(self.id, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UsageError(f"a collection's id must be a non-empty string, not {self.id!r}")
         for name in ("get_key", "sync", "on_insert", "on_update", "on_delete", "compare"):
             value = getattr(self, name)
-            if value is not None and not callable(value):
+            if not callable(value) and (value is not None or name == "get_key"):
                 raise UsageError(f"collection {self.id!r}: {name} must be a function, not {value!r}")
         if self.schema is not None and not isinstance(self.schema, type):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise UsageError(f"collection {self.id!r}: schema must be a class, not {self.schema!r}")

@@ -308,7 +308,10 @@ class Expr(Generic[V]):
         )
 
     def __str__(self) -> str:
-        raise QueryError(f"text made of {self!r}: it has no value while the query is built")
+        raise QueryError(
+            f"text made of {self!r}: it has no value while the query is built; join texts with concat(a, b), or make "
+            "them in select(fn)"
+        )
 
     def __format__(self, spec: str) -> str:
         return str(self)
