@@ -198,6 +198,20 @@ async def test_a_get_token_may_be_sync() -> None:
         assert await add("x") == "Bearer t"
 
 
+@pytest.mark.parametrize("token", ["secret\n", " secret", "käse", "secret\r\nx-admin: 1", 7])
+async def test_a_token_that_no_header_can_hold_is_refused_and_not_shown(token: Any) -> None:
+    client = FunctionsClient("http://a", http=answering("a"), get_token=lambda: token)
+    with client.activate(), pytest.raises(UsageError, match=r"get_token must return .*strip\(\)") as caught:
+        await add("x")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_token_in_place_of_get_token_is_refused_at_once() -> None:
+    token: Any = "secret"
+    with pytest.raises(UsageError, match="write get_token=lambda: token"):
+        FunctionsClient("http://a", get_token=token)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "post", "get"),
     [

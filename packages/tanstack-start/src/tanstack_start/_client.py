@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, Self, TypeAlias, cast
 
 from pydantic import ValidationError
 
@@ -26,6 +27,9 @@ Headers: TypeAlias = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 # What common servers and proxies accept as a request line without being configured.
 _MAX_URL_BYTES: Final = 8000
+
+# What every HTTP library sends as it is: printable ASCII without spaces around it.
+_TOKEN: Final = re.compile(r"([!-~]([ !-~]*[!-~])?)?")
 
 # The request did not reach a function: the connection was not made.
 _NOT_SENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -61,7 +65,7 @@ class FunctionsClient:
         timeout: seconds that connecting and each wait for data may take. Only without `http`, which has its own.
 
     Raises:
-        UsageError: the URL is not one, or something passed is not a server function.
+        UsageError: the URL is not one, something passed is not a server function, or `get_token` is no function.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class FunctionsClient:
         timeout: float = 30.0,
     ) -> None:
         self._url = _check_url(url).rstrip("/")
+        if get_token is not None and not callable(cast("object", get_token)):
+            raise UsageError("get_token= is a function that returns a token: write get_token=lambda: token")
         # None: all of them, also those that are not imported yet.
         self._functions = frozenset(specs_of(functions)) if functions else None
         for spec in self._functions or ():
@@ -123,7 +129,7 @@ class FunctionsClient:
             ValidationFailed: the arguments do not fit.
             RemoteError: the function failed.
             FunctionCallError: there is no result for another reason.
-            UsageError: the client is closed.
+            UsageError: the client is closed, or `get_token` returned what cannot be sent.
         """
         if self._closed or self._http is None:
             raise UsageError(f"{spec.path}: the client for {self._url} is closed; call connect_functions again")
@@ -156,10 +162,14 @@ class FunctionsClient:
         if self._headers is not None:
             headers.update(self._headers() if callable(self._headers) else self._headers)
         if self._get_token is not None:
-            token: object = self._get_token()
-            if inspect.isawaitable(token):
-                token = await token
+            given = self._get_token()
+            token = cast("object", await given if inspect.isawaitable(given) else given)
             if token is not None:
+                if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+                    raise UsageError(
+                        "get_token must return None or a str of printable ASCII without spaces around it; strip() what "
+                        "was read from a file, and encode what is not ASCII, for example as base64"
+                    )
                 headers["authorization"] = f"Bearer {token}"
         return headers
 
