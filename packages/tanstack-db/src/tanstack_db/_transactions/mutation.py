@@ -33,7 +33,6 @@ class Mutation(Generic[T]):
         key: the row's key. When the server gave an inserted row another key, later mutations of that row follow it.
         original: the row before the transaction; for an insert the same as `modified`.
         modified: the row after it; for a delete the same as `original`.
-        changes: an insert's columns, an update's changed top-level columns with their new values, nothing for a delete.
         collection: the collection instance.
         metadata: what the application attached to the transaction.
         created_at: wall-clock time in UTC.
@@ -45,7 +44,6 @@ class Mutation(Generic[T]):
     original: T
     modified: T
     collection: Collection[T, Any]
-    changes: Mapping[str, Any]
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     created_at: datetime = field(default_factory=partial(datetime.now, UTC))
     is_confirmed: bool = False
@@ -53,6 +51,14 @@ class Mutation(Generic[T]):
     _withheld: tuple[tuple[Any, Layer[T]], ...] = ()
     _owner: Any = None
     _id: str | None = None
+    _changes: Mapping[str, Any] | None = None
+
+    @property
+    def changes(self) -> Mapping[str, Any]:
+        """An insert's columns, an update's changed top-level columns with their new values, nothing for a delete."""
+        if self._changes is None:
+            self._changes = changed_columns(self.type, self.original, self.modified)
+        return self._changes
 
     @property
     def id(self) -> str:
@@ -74,11 +80,8 @@ class Mutation(Generic[T]):
             # A delete followed by an insert of the same key is an update.
             self.type = "update"
             self.modified = modified
-        self._sum_up()
+        self._changes = None
         return self.type != "update" or bool(self.changes)
-
-    def _sum_up(self) -> None:
-        self.changes = changed_columns(self.type, self.original, self.modified)
 
 
 def changed_columns(kind: MutationType, original: object, modified: object) -> Mapping[str, Any]:

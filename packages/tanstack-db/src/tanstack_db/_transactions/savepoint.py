@@ -42,7 +42,7 @@ def _restore(work: Work, before: Sequence[_Staged]) -> None:
     work._mutations.clear()
     for slot, mutation, kind, original, modified in before:
         mutation.type, mutation.original, mutation.modified = kind, original, modified
-        mutation._sum_up()
+        mutation._changes = None
         row = None if kind == "delete" else modified
         changes = mutation.changes if kind == "update" else None
         is_new = mutation._layer is None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .work import Work
 
 __all__ = [
+    "Current",
     "Persist",
     "Transaction",
     "TransactionState",
@@ -58,14 +59,19 @@ def current_transaction() -> Transaction[Any] | None:
     return _current.get()
 
 
-@contextmanager
-def set_current(transaction: Transaction[Any]) -> Generator[None, None, None]:
-    """Make `transaction` the current one for what runs inside."""
-    token = _current.set(transaction)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class Current:
+    """Makes a transaction the current one for what runs inside a ``with`` block."""
+
+    __slots__ = ("_token", "_transaction")
+
+    def __init__(self, transaction: Transaction[Any]) -> None:
+        self._transaction = transaction
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._transaction)
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 def clear_current() -> None:

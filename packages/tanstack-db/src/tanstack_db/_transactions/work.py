@@ -15,7 +15,7 @@ from .._errors import DuplicateKeyError, KeyChangedError, SchemaError, Transacti
 from .ids import new_id
 from .mutation import Mutation, MutationType, changed_columns
 from .overlay import Layer
-from .transaction import Persist, Transaction, TransactionState, set_current
+from .transaction import Current, Persist, Transaction, TransactionState
 
 if TYPE_CHECKING:
     from .._collections.client import DbClient
@@ -90,7 +90,7 @@ class Work:
             keyed[key] = row
         with self.client.batch():
             for key, row in keyed.items():
-                self._put(collection, key, "insert", row, row, changed_columns("insert", row, row))
+                self._put(collection, key, "insert", row, row)
 
     def update(self, collection: Collection[T, K], key: K, change: Callable[[T], T]) -> None:
         """Update a row. `change` returns a row that has been checked."""
@@ -116,7 +116,7 @@ class Work:
         found = {key: self._known(collection, key) for key in keys}
         with self.client.batch():
             for key, row in found.items():
-                self._put(collection, key, "delete", row, row, {})
+                self._put(collection, key, "delete", row, row)
 
     def _enter(self, collection: Collection[Any, Any], what: str) -> None:
         self._require_pending(what)
@@ -146,7 +146,7 @@ class Work:
         kind: MutationType,
         original: T,
         modified: T,
-        changes: Mapping[str, Any],
+        changes: Mapping[str, Any] | None = None,
     ) -> None:
         slot = (collection, key)
         mutation = self._mutations.get(slot)
@@ -157,9 +157,9 @@ class Work:
                 original=original,
                 modified=modified,
                 collection=collection,
-                changes=changes,
                 metadata=self.metadata,
                 _owner=self,
+                _changes=changes,
             )
             self._mutations[slot] = mutation
             if self.optimistic:
@@ -198,7 +198,7 @@ class Work:
         for collection, mutations in groups:
             collection._on_persisting(mutations)
         self._after = self._inserts_below()
-        self._task = self.client.spawn(self._run(server_fn), f"tanstack-db transaction {self.id}")
+        self._task = self.client.spawn(self._run(server_fn), f"tanstack-db transaction {self.order}")
         self._task.add_done_callback(self._ended)
 
     def _inserts_below(self) -> list[Work]:
@@ -225,7 +225,7 @@ class Work:
             else:
                 for collection, mutations in _grouped(self.mutations):
                     collection._on_calling(mutations)
-                with set_current(Transaction(self)):
+                with Current(Transaction(self)):
                     result = await _awaitable(server_fn(), "server_fn")
                 await self.accept(self.mutations, result, from_handler=False)
         except Exception as error:  # noqa: BLE001 -- it reaches whoever awaits persisted(), or on_error
@@ -242,8 +242,8 @@ class Work:
     ) -> Any:
         """Call a handler with a transaction that has just these mutations."""
         mutations[0].collection._on_calling(mutations)
-        part = Transaction[Any](self, mutations)
-        with set_current(part):
+        part: Transaction[Any] = Transaction(self, mutations)
+        with Current(part):
             return await _awaitable(handler(part), "a handler")
 
     async def accept(self, mutations: Sequence[Mutation[Any]], result: object, *, from_handler: bool) -> None:
