@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tanstack_db import DbClient, LoadSubset, NoRunningLoopError, Transaction, create_collection
+from tanstack_db import DbClient, LoadSubset, NoRunningLoopError, Transaction, create_collection, live_query
 from tanstack_db.testing import settle
 from tanstack_realtime import (
     JSON,
@@ -897,6 +897,30 @@ def test_a_write_without_a_loop_changes_nothing() -> None:
         todos.insert(todo("1", "one"))
 
     assert todos.size == 0
+
+
+def test_a_loop_that_ended_leaves_a_collection_that_the_next_one_uses() -> None:
+    world = World()
+    world.rows["1"] = todo("1", "one")
+    todos = DbClient().collection(world.collection)
+    query = live_query(lambda q: q.from_(todos).where(project_id="a"), client=todos.client)
+
+    async def subscribe() -> Callable[[], None]:
+        stop = query.subscribe(lambda: None)
+        await query.preload()
+        return stop
+
+    stop = asyncio.run(subscribe())  # noqa: TID251 -- an application does
+    stop()
+    assert isinstance(query.get().error, ConfigurationError)
+    other = live_query(lambda q: q.from_(todos).where(project_id="b"), client=todos.client)
+    assert "no event loop runs" in str(other.get().error)
+
+    async def preload() -> list[str]:
+        await query.preload()
+        return [row.text for row in query.get()]
+
+    assert asyncio.run(preload()) == ["one"]  # noqa: TID251 -- again
 
 
 async def test_scope_names_its_parameters() -> None:

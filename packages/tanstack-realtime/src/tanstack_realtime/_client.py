@@ -33,7 +33,7 @@ from ._state import RealtimeState
 from ._state_store import StateStore
 from ._statistics import ConnectionStatistics
 from ._subscriptions import Listener, Subscription, SubscriptionHub
-from ._supervisor import Supervisor
+from ._supervisor import Supervisor, loop_runs
 from ._transport import JSON, Capabilities, Inbound, OpenRequest, RealtimeTransport
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class RealtimeClient:
         observer: Observer | None = None,
     ) -> None:
         self.db: Final = db
-        self.observer: Final[Observer] = GuardedObserver(observer or Observer(), self.report)
+        self.observer: Final[Observer] = Observer() if observer is None else GuardedObserver(observer, self.report)
         self._connects = self._losses = 0
         self.origin: Final = uuid4().hex
         self.lifecycle: Final = Lifecycle(self._woken)
@@ -161,7 +161,7 @@ class RealtimeClient:
             ConfigurationError: no event loop runs.
         """
         self._require_open()
-        if not _loop_runs():
+        if not loop_runs():
             raise ConfigurationError(
                 "connect() needs a running event loop; call it inside a coroutine", reason="no event loop runs"
             )
@@ -432,7 +432,7 @@ class RealtimeClient:
         return OpenRequest(self._url, await who.token(), who.headers, self.origin, who.refresh)
 
     def _woken(self, event: LifecycleEvent) -> None:
-        if not self._closing and _loop_runs():
+        if not self._closing and loop_runs():
             self._driver.dispatch(Wake(refetch=event != "online"))
 
     def _heard(self) -> None:
@@ -475,11 +475,3 @@ class RealtimeClient:
     def _presence_kept(self) -> bool | None:
         can = self._transport.capabilities
         return None if can.presence is None else can.native_presence
-
-
-def _loop_runs() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

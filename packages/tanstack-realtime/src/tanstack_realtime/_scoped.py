@@ -6,7 +6,6 @@ what its messages mean, is up to the subclasses: `RealtimeCollection` and `LiveC
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from inspect import isawaitable, signature
 from itertools import product
@@ -35,6 +34,7 @@ from ._parameters import Parameters
 from ._publisher import ClientWatch
 from ._scopes import ScopeKeeper, ScopeListener
 from ._slot import ClientSlot, client_slot
+from ._supervisor import loop_runs
 
 __all__ = ["CollectionScope", "Load", "ScopeSpec", "ScopedCollection", "ScopedHost"]
 
@@ -190,13 +190,7 @@ class ScopedCollection(Collection[T, K], Generic[T, K, P]):
             self._keeper.restart()
 
     def _sync(self, ctx: SyncContext[T, K], /) -> SyncRun:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            raise ConfigurationError(
-                f"collection {self.id!r} loads in the background and no event loop runs: use its live queries inside "
-                "async code"
-            ) from None
+        self._require_loop()
         self._keeper = keeper = self._keep()
         watch = ClientWatch(self._slot, client_changed=self._client_changed, user_changed=self._user_changed)
         ctx.mark_ready()
@@ -210,8 +204,16 @@ class ScopedCollection(Collection[T, K], Generic[T, K, P]):
 
         return SyncRun(cleanup=cleanup, load_subset=self._load, unload_subset=self._unload)
 
+    def _require_loop(self) -> None:
+        if not loop_runs():
+            raise ConfigurationError(
+                f"collection {self.id!r} loads in the background and no event loop runs: use its live queries inside "
+                "async code"
+            )
+
     def _load(self, subset: LoadSubset, status: SubsetStatus) -> None:
         assert self._keeper is not None, "the source runs"
+        self._require_loop()  # the one in which the source was started may have ended
         columns = self._declared.parameters.columns
         choices = [subset.bindings[column] for column in columns.values()]
         scopes: dict[str, dict[str, Any]] = {}

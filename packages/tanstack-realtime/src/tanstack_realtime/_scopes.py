@@ -18,6 +18,7 @@ from typing_extensions import TypeVar
 from ._errors import ChannelDeniedError
 from ._observe import Observer
 from ._scope import Cancel, DropRows, Fetch, ScopeAction, ScopeMachine, StatusChanged, Stop, Subscribe, Wait
+from ._supervisor import loop_runs
 from ._transport import Inbound
 
 __all__ = ["ScopeHost", "ScopeKeeper", "ScopeListener", "ScopeStatus", "Watcher"]
@@ -208,11 +209,11 @@ class ScopeKeeper(ABC, Generic[S]):
         scope.take(scope.machine.retained(acknowledgement_expected=self._host.acknowledgement_expected))
 
     def release(self, channel: str, watcher: Watcher) -> None:
-        """`watcher` needs it no more; the last one starts the linger."""
+        """`watcher` needs it no more; the last one starts the linger. Without a running loop it stays."""
         scope = self._scopes.get(channel)
         if scope is not None and watcher in scope.watchers:
             scope.watchers.discard(watcher)
-            if not scope.watchers:
+            if not scope.watchers and loop_runs():
                 scope.take(scope.machine.released())
 
     def status(self, channel: str) -> ScopeStatus | None:

@@ -1,4 +1,4 @@
-"""The owner of a client's tasks."""
+"""The owner of a client's tasks, and whether there can be any."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["Supervisor"]
+__all__ = ["Supervisor", "loop_runs"]
 
 
 class Supervisor:
@@ -44,3 +44,12 @@ class Supervisor:
         self._tasks.discard(task)
         if not task.cancelled() and isinstance(error := task.exception(), Exception):
             self._report(error)
+
+
+def loop_runs() -> bool:
+    """Whether an event loop runs in this thread, so that something can be done later."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
