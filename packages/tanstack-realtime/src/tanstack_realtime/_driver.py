@@ -316,7 +316,8 @@ class ConnectionDriver:
             self.dispatch(Alive(generation))
 
 
-_USABLE: Final = frozenset({Phase.SETTLING, Phase.CONNECTED})
+# No set: that would hash the phase for every message, and an enum's hash is a function of Python.
+_USABLE: Final = (Phase.SETTLING, Phase.CONNECTED)
 
 
 class _Attempt:

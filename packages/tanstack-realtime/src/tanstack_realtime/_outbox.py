@@ -39,7 +39,7 @@ Answered: TypeAlias = Callable[[], Awaitable[None]]
 Begin: TypeAlias = Callable[[str, Mapping[str, Any]], Answered | None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Posted:
     """A message, and the loop's time at which it was posted."""
 
@@ -54,7 +54,7 @@ class _Lane:
     Invariant: the first ``len(begun)`` messages are on their way.
     """
 
-    task: asyncio.Task[None]
+    task: asyncio.Task[None] | None = None
     messages: deque[_Posted] = field(default_factory=deque[_Posted])
     begun: deque[Answered] = field(default_factory=deque[Answered])
     """What waits for the answers to the messages that are on their way."""
@@ -117,9 +117,12 @@ class Outbox:
             self._drop_oldest()
         lane = self._lanes.get(channel)
         if lane is None:
-            lane = self._lanes[channel] = _Lane(asyncio.get_running_loop().create_task(self._drain(channel)))
+            lane = self._lanes[channel] = _Lane()
         self._append(lane, message)
         lane.begin(partial(self._begin, channel))
+        if lane.task is None:
+            # After the message has left: a task takes as long to make as a small message takes to write.
+            lane.task = asyncio.get_running_loop().create_task(self._drain(channel))
 
     def wake(self) -> None:
         """Try again now: the connection is back."""
@@ -128,8 +131,8 @@ class Outbox:
 
     def clear(self) -> None:
         """Forget what waits: it belongs to a user who is gone."""
-        for lane in self._lanes.values():
-            lane.task.cancel()
+        for task in self._tasks():
+            task.cancel()
         self._lanes.clear()
         self._size = 0
 
@@ -138,7 +141,7 @@ class Outbox:
 
         The outbox is empty afterwards, has no task, and can be used again.
         """
-        tasks = [lane.task for lane in self._lanes.values()]
+        tasks = self._tasks()
         self._draining = True
         self.wake()
         if tasks:
@@ -157,6 +160,9 @@ class Outbox:
                         code="closed",
                     )
                 )
+
+    def _tasks(self) -> list[asyncio.Task[None]]:
+        return [lane.task for lane in self._lanes.values() if lane.task is not None]
 
     def _drop_oldest(self) -> None:
         channel, lane = next(iter(self._lanes.items()))
