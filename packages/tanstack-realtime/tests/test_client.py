@@ -275,6 +275,25 @@ async def test_disconnect_cancels_a_waiting_retry(client: RealtimeClient, networ
     assert client.store.state.status == "disconnected"
 
 
+async def test_a_wait_that_is_given_up_says_what_it_waited_for(client: RealtimeClient, network: Network) -> None:
+    network.attempts.extend([ConnectionLostError("down", reason="refused"), 100.0])
+    client.connect()
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(5):
+            await client.connected()
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__notes__ == [
+        "<RealtimeClient connecting in process> was not connected at attempt 2: refused"
+    ]
+
+    subscription = client.subscribe(ROOM, lambda message: None)
+    with pytest.raises(TimeoutError) as caught:
+        async with asyncio.timeout(5):
+            await subscription.live()
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.__notes__ == ["<Subscription chat:room=1 pending> was not live: no answer yet"]
+
+
 async def test_a_failing_token_provider_is_asked_again(network: Network, errors: list[Exception]) -> None:  # C6
     tokens: deque[Any] = deque([OSError("no keychain"), "t2", "t3"])
 

@@ -174,6 +174,8 @@ class RealtimeClient:
     async def connected(self) -> None:
         """Wait until connected: authenticated, and every subscription answered.
 
+        It waits while attempts fail, too. Where `asyncio.timeout` ends that, the traceback says why the last one did.
+
         Raises:
             NotConnectedError: `connect` was not called, or `disconnect` was called meanwhile.
             AuthenticationError: the server refuses us.
@@ -181,7 +183,12 @@ class RealtimeClient:
             ClosedError: the client was closed.
         """
         self._require_open()
-        await self._driver.connected()
+        try:
+            await self._driver.connected()
+        except asyncio.CancelledError as error:
+            state = self.store.state
+            error.add_note(f"{self!r} was not connected at attempt {state.attempt}: {state.reason or 'no answer yet'}")
+            raise
 
     async def __aenter__(self) -> Self:
         """Connect and wait for it. Limit the wait with `asyncio.timeout` where the server may be away."""

@@ -131,6 +131,9 @@ class Subscription:
     async def live(self) -> None:
         """Wait until the server has acknowledged it: from then on every message arrives.
 
+        It waits while the connection is away and while the server cannot decide, too. Where `asyncio.timeout` ends that,
+        the traceback says what the last answer was.
+
         Raises:
             ChannelDeniedError: the server refuses the channel.
             ClosedError: it was unsubscribed, or the client was closed.
@@ -146,6 +149,9 @@ class Subscription:
         self._waiters.add(waiter)
         try:
             await waiter
+        except asyncio.CancelledError as cancelled:
+            cancelled.add_note(f"{self!r} was not live: {self.error or 'no answer yet'}")
+            raise
         finally:
             self._waiters.discard(waiter)
 
