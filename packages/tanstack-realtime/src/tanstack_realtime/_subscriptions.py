@@ -131,8 +131,8 @@ class Subscription:
     async def live(self) -> None:
         """Wait until the server has acknowledged it: from then on every message arrives.
 
-        It waits while the connection is away and while the server cannot decide, too. Where `asyncio.timeout` ends that,
-        the traceback says what the last answer was.
+        It waits while the connection is away and while the server cannot decide, too. Where `asyncio.timeout` ends
+        that, the traceback says what the last answer was.
 
         Raises:
             ChannelDeniedError: the server refuses the channel.
