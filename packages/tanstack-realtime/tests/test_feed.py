@@ -14,7 +14,7 @@ from tanstack_realtime._envelope import RowMessage
 from tanstack_realtime._errors import ChannelDeniedError, MessageError
 from tanstack_realtime._feed import Feed
 from tanstack_realtime._observe import Observer
-from tanstack_realtime._replica import Replica, Write
+from tanstack_realtime._replica import Replica
 from tanstack_realtime._scope import ScopeMachine
 from tanstack_realtime._scopes import ScopeListener
 from tanstack_realtime._transport import Inbound
@@ -78,13 +78,13 @@ class Screen:
         self.listener = listener
         return lambda: setattr(self, "listener", None)
 
-    def write(self, writes: list[Write[Row, Any]], /) -> None:
+    def write(self, writes: Mapping[Any, Row | None], /) -> None:
         self.commits += bool(writes)
-        for write in writes:
-            if write.row is None:
-                self.rows.pop(write.key, None)
+        for key, written in writes.items():
+            if written is None:
+                self.rows.pop(key, None)
             else:
-                self.rows[write.key] = write.row
+                self.rows[key] = written
 
     def report(self, error: Exception, /) -> None:
         self.errors.append(error)

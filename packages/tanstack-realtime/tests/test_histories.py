@@ -97,8 +97,9 @@ def test_a_deleted_row_that_comes_back_is_found(monkeypatch: pytest.MonkeyPatch)
     """No view shows a row that is gone. Mutant: messages of deletes are ignored."""
     step = Replica[Any, Any]._apply
 
-    def ignores_deletes(self: Replica[Any, Any], change: Any, *, heard: bool) -> Any:
-        return ([], False) if heard and change.is_delete else step(self, change, heard=heard)
+    def ignores_deletes(self: Replica[Any, Any], change: Any, received: Any, *, heard: bool) -> None:
+        if not (heard and change.is_delete):
+            step(self, change, received, heard=heard)
 
     monkeypatch.setattr(Replica, "_apply", ignores_deletes)
     assert "that is not there" in first_failure()

@@ -47,15 +47,12 @@ class Screen:
         for scope in scopes:
             self.replica.open(scope)
 
-    def write(self, writes: Any) -> None:
-        seen: set[Any] = set()
-        for write in writes:
-            assert write.key not in seen, "a commit writes each key at most once"
-            seen.add(write.key)
-            if write.row is None:
-                self.rows.pop(write.key, None)
+    def write(self, writes: Mapping[Any, Row | None]) -> None:
+        for key, written in writes.items():
+            if written is None:
+                self.rows.pop(key, None)
             else:
-                self.rows[write.key] = write.row
+                self.rows[key] = written
 
     def hear(self, scope: str, *changes: RowChange) -> bool:
         received = self.replica.receive(scope, changes)
@@ -149,7 +146,7 @@ def test_the_refetch_inserts_updates_deletes_and_leaves_equal_rows_alone() -> No
 
     writes = screen.replica.snapshot(screen.replica.fetching("a"), [row(1), row(2, "new"), row(4)])
 
-    assert {write.key: write.row for write in writes} == {2: row(2, "new"), 3: None, 4: row(4)}
+    assert writes == {2: row(2, "new"), 3: None, 4: row(4)}
 
 
 def test_insert_updates_update_inserts_unknown_delete_is_silent() -> None:  # Q9

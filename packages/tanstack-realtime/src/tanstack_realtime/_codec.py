@@ -48,8 +48,11 @@ class SchemaCodec(Generic[T]):
         return self._channel(*[_rows.get(row, column) for column in self._columns])
 
     def decode(self, data: Mapping[str, Any], /) -> T:
-        row = cast("T", _rows.from_plain(data, self._schema))
-        # Without a schema any mapping is a row; one that has neither key nor place is not.
+        return cast("T", _rows.from_plain(data, self._schema))
+
+    def placed(self, data: Mapping[str, Any], /) -> T:
+        """Make a row that has a key and a place: without a schema any mapping is a row, also one that has neither."""
+        row = self.decode(data)
         self.key(row)
         self.scope(row)
         return row
@@ -76,6 +79,6 @@ class SchemaCodec(Generic[T]):
             SchemaError: it is neither.
         """
         if not _rows.is_row(item, self._schema) and isinstance(item, Mapping):
-            return self.decode(cast("Mapping[str, Any]", item))
+            return self.placed(cast("Mapping[str, Any]", item))
         _rows.check(item, self._schema)
         return cast("T", item)

@@ -26,7 +26,7 @@ from ._feed import Feed, FeedStatistics
 from ._outcome import Outcome
 from ._parameters import Parameters
 from ._publisher import Publisher
-from ._replica import Replica, Write
+from ._replica import Replica
 from ._scope import ScopeMachine
 from ._scoped import Load, ScopedCollection, ScopedHost
 from ._scopes import ScopeStatus
@@ -167,18 +167,16 @@ class _Host(ScopedHost[T, K]):
     def __init__(self, collection: RealtimeCollection[T, K, Any], spec: RealtimeSpec[T]) -> None:
         super().__init__(collection, spec.codec)
         self._query_fn = spec.query_fn
+        self._write: Callable[[Mapping[K, T | None]], None] = collection._write_keyed
         self._confirmed: Callable[[Mutation[T], T | None], None] = collection._confirm
         self._publisher = None if spec.server_publishes else Publisher.of(collection.client)
 
     async def query(self, params: Mapping[str, Any], /) -> Iterable[T]:
         return await self.load("query_fn", self._query_fn, self._codec.row, **params)
 
-    def write(self, writes: list[Write[T, K]], /) -> None:
+    def write(self, writes: Mapping[K, T | None], /) -> None:
         if writes:
-            self.put(
-                [write.row for write in writes if write.row is not None],
-                [write.key for write in writes if write.row is None],
-            )
+            self._write(writes)
 
     def confirm(self, mutation: Mutation[T], row: T | None, /) -> None:
         self._confirmed(mutation, row)

@@ -16,7 +16,7 @@ from typing_extensions import TypeVar
 from ._echo import EchoRegister
 from ._envelope import RowMessage, parse_message
 from ._errors import MessageError
-from ._replica import FetchMark, Replica, Write
+from ._replica import FetchMark, Replica
 from ._scope import ScopeMachine
 from ._scopes import ScopeHost, ScopeKeeper, ScopeListener, ScopeStatus
 from ._transport import Inbound
@@ -38,8 +38,8 @@ class FeedHost(ScopeHost, Protocol[T, K]):
         """Call ``query_fn`` and make rows of what it returns."""
         ...
 
-    def write(self, writes: list[Write[T, K]], /) -> None:
-        """Commit the writes as one."""
+    def write(self, writes: Mapping[K, T | None], /) -> None:
+        """Commit rows by key as one; None removes."""
         ...
 
 

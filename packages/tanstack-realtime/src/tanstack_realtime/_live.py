@@ -190,7 +190,7 @@ class _LiveHost(ScopedHost[T, K]):
         if isinstance(item, Mapping):
             # An event need not repeat what its channel says.
             columns = self._spec.parameters.columns
-            return self._codec.decode(
+            return self._codec.placed(
                 {**{columns[name]: value for name, value in params.items()}, **cast("Mapping[str, Any]", item)}
             )
         return self._codec.row(item)

@@ -1,7 +1,8 @@
 """The synced rows of a realtime collection: how snapshots, messages and own results merge.
 
 Pure bookkeeping: rows by key, which scope each belongs to, and what changed while a fetch was running. Every method
-returns the writes that bring the collection up to date; the shell puts them into one sync commit.
+returns the writes that bring the collection up to date, by key and with None for a row that goes; the shell puts them
+into one sync commit.
 
 The laws (all tested by replaying random histories):
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Generic, Protocol
+from typing import Any, Final, Generic, Protocol, cast
 from uuid import UUID
 
 from typing_extensions import TypeVar
@@ -26,7 +27,7 @@ from typing_extensions import TypeVar
 from ._envelope import RowChange, WireKey
 from ._errors import MessageError, RealtimeError
 
-__all__ = ["FetchMark", "Received", "Replica", "RowCodec", "Write", "wire_key"]
+__all__ = ["FetchMark", "Received", "Replica", "RowCodec", "wire_key"]
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -62,7 +63,7 @@ class RowCodec(Protocol[T]):
         ...
 
     def decode(self, data: Mapping[str, Any], /) -> T:
-        """Make a whole, valid row. Raises when `data` is not one."""
+        """Make a whole, valid row. Raises when `data` is not one; whether it has a key and a place, they tell."""
         ...
 
     def merge(self, row: T, data: Mapping[str, Any], /) -> T:
@@ -72,25 +73,17 @@ class RowCodec(Protocol[T]):
     def version(self, row: T, /) -> int | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Write(Generic[T, K]):
-    """One write for the sync commit: the new row of `key`, or None to delete it."""
-
-    key: K
-    row: T | None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received(Generic[T, K]):
     """What a message, or an own mutation, did.
 
     Attributes:
-        writes: for one sync commit; empty when it told nothing new.
+        writes: for one sync commit: the new row of each key, None to delete it; empty when it told nothing new.
         incomplete: only a fetch can tell the rest: it changed part of a row that is not known here, it deleted an older
             version of a row than the one that is, or the row was deleted before.
     """
 
-    writes: list[Write[T, K]]
+    writes: dict[K, T | None] = field(default_factory=dict[Any, Any])
     incomplete: bool = False
 
 
@@ -188,11 +181,11 @@ class Replica(Generic[T, K]):
         """Accept rows for a scope. Rows of scopes that are not open are never kept: nothing would keep them fresh."""
         self._scopes.setdefault(scope, set())
 
-    def empty(self, scope: str) -> list[Write[T, K]]:
+    def empty(self, scope: str) -> dict[K, T | None]:
         """Remove the rows of a scope that stays open."""
-        return [self._remove(key) for key in sorted(self._scopes.get(scope, ()), key=str)]
+        return {self._remove(key): None for key in sorted(self._scopes.get(scope, ()), key=str)}
 
-    def close(self, scope: str) -> list[Write[T, K]]:
+    def close(self, scope: str) -> dict[K, T | None]:
         """Remove a scope with its rows."""
         for key in self._scopes.get(scope, ()):
             entry = self._entries[key]
@@ -219,7 +212,7 @@ class Replica(Generic[T, K]):
             oldest = min(running.tick for running in self._running)
             self._log = [step for step in self._log if step.tick > oldest]
 
-    def snapshot(self, mark: FetchMark, rows: Iterable[T]) -> list[Write[T, K]]:
+    def snapshot(self, mark: FetchMark, rows: Iterable[T]) -> dict[K, T | None]:
         """The fetch returned `rows`: all rows of its scope at some moment after it began.
 
         Raises:
@@ -249,8 +242,8 @@ class Replica(Generic[T, K]):
         self.abandon(mark)
         known = self._scopes.get(mark.scope)
         if known is None:
-            return []
-        writes: list[Write[T, K]] = [self._remove(key) for key in sorted(known - target.keys(), key=str)]
+            return {}
+        writes: dict[K, T | None] = {self._remove(key): None for key in sorted(known - target.keys(), key=str)}
         for key, row in target.items():
             # The database shows the row again, whatever was buried before the fetch began.
             self._tombstones.pop(key, None)
@@ -263,7 +256,7 @@ class Replica(Generic[T, K]):
                     # forged, or lost with a backup. A second look tells, and then the database counts.
                     entry.doubted = mark.incomplete = True
                     continue
-            writes.append(self._put(key, row, mark.scope))
+            writes[self._put(key, row, mark.scope)] = row
         return writes
 
     def _replay(self, step: _Step[T], mark: FetchMark, target: dict[WireKey, T]) -> None:
@@ -296,16 +289,11 @@ class Replica(Generic[T, K]):
         Raises:
             MessageError: a change is malformed, or its row belongs to another scope. Nothing was changed.
         """
-        if scope not in self._scopes:
-            return Received([])
-        steps = [self._step(scope, change) for change in changes]
-        writes: list[Write[T, K]] = []
-        incomplete = False
-        for step in steps:
-            written, unknown = self._apply(step, heard=True)
-            writes += written
-            incomplete = incomplete or unknown
-        return Received(_last_per_key(writes), incomplete)
+        received: Received[T, K] = Received()
+        if scope in self._scopes:
+            for step in [self._step(scope, change) for change in changes]:
+                self._apply(step, received, heard=True)
+        return received
 
     def confirm(self, puts: Iterable[T], deletes: Iterable[tuple[K, str]] = ()) -> Received[T, K]:
         """Take over what an own mutation did on the server.
@@ -314,23 +302,20 @@ class Replica(Generic[T, K]):
             puts: the server's rows.
             deletes: keys that are gone, each with the scope that it is gone from.
         """
-        writes: list[Write[T, K]] = []
-        incomplete = False
+        received: Received[T, K] = Received()
         for key, scope in deletes:
             self._tick += 1
             entry = self._entries.get(wire_key(key))
             # A tombstone here too: the message of an update that was committed before may still be on its way.
             version = None if entry is None else self._codec.version(entry.row)
-            writes += self._apply(_Step(self._tick, scope, wire_key(key), version=version), heard=False)[0]
+            self._apply(_Step(self._tick, scope, wire_key(key), version=version), received, heard=False)
         for row in puts:
             self._tick += 1
             step = _Step(
                 self._tick, self._codec.scope(row), wire_key(self._codec.key(row)), row, None, self._codec.version(row)
             )
-            written, unknown = self._apply(step, heard=False)
-            writes += written
-            incomplete = incomplete or unknown
-        return Received(_last_per_key(writes), incomplete)
+            self._apply(step, received, heard=False)
+        return received
 
     def _step(self, scope: str, change: RowChange) -> _Step[T]:
         self._tick += 1
@@ -343,13 +328,13 @@ class Replica(Generic[T, K]):
         assert data is not None, "the parser refuses an insert or update without data"
         try:
             row = self._codec.decode(data)
+            key, place = wire_key(self._codec.key(row)), self._codec.scope(row)
         except Exception as error:
             if change.action == "insert" or change.key is None:
                 raise MessageError(
                     f"the {change.action} on {scope!r} carries no valid row: {error}", channel=scope
                 ) from error
             return self._partial(scope, change.key, data, change.version)
-        key, place = wire_key(self._codec.key(row)), self._codec.scope(row)
         if change.key is not None and change.key != key:
             raise MessageError(
                 f"the {change.action} on {scope!r} names key {change.key!r} but its row has {key!r}", channel=scope
@@ -393,8 +378,8 @@ class Replica(Generic[T, K]):
             )
         return merged
 
-    def _apply(self, step: _Step[T], *, heard: bool) -> tuple[list[Write[T, K]], bool]:
-        """Apply one step and remember it for fetches that run. Returns the writes, and whether a fetch must help."""
+    def _apply(self, step: _Step[T], received: Received[T, K], *, heard: bool) -> None:
+        """Apply one step, add what it did to `received`, and remember the step for fetches that run."""
         self._remember(step)
         entry = self._entries.get(step.key)
         if entry is not None:
@@ -402,45 +387,47 @@ class Replica(Generic[T, K]):
                 entry.heard = step.tick
             if self._is_stale(step, entry.row):
                 # A writer deletes whatever version the database has, not just the one that it saw.
-                return [], step.is_delete
+                received.incomplete |= step.is_delete
+                return
         if step.is_delete:
             if step.version is not None:
                 self._bury(step.key, step.version)
-            if entry is None or (
-                entry.scope != step.scope and not _is_older(self._codec.version(entry.row), step.version)
+            if entry is not None and (
+                entry.scope == step.scope or _is_older(self._codec.version(entry.row), step.version)
             ):
-                return [], False
-            return [self._remove(step.key)], False
+                received.writes[self._remove(step.key)] = None
+            return
         # Late, or the key lives again and its versions began anew: only the database can tell. Until it does, what an
         # own server function returned is shown.
         buried = self._is_buried(step.key, step.version)
         if buried and heard:
-            return [], True
+            received.incomplete = True
+            return
         if step.row is None:
             assert step.part is not None, "neither row nor part is a delete"
             if entry is None or entry.scope != step.scope:
                 # Only a snapshot knows the rest of the row; one that is on its way will have the change replayed.
-                return [], not any(mark.scope == step.scope for mark in self._running)
+                received.incomplete |= not any(mark.scope == step.scope for mark in self._running)
+                return
             try:
                 row = self._merged(step.scope, step.key, entry.row, step.part)
             except MessageError:
                 # It was valid against the row before this message; an earlier change of the same message moved that.
-                return [], True
+                received.incomplete = True
+                return
         else:
             row = step.row
         if step.scope not in self._scopes:
-            if entry is None:
-                return [], False
-            self._lose_sight(step.key, step.version)
-            return [self._remove(step.key)], False
+            if entry is not None:
+                self._lose_sight(step.key, step.version)
+                received.writes[self._remove(step.key)] = None
+            return
         if entry is not None and entry.row == row and entry.scope == step.scope:
-            return [], False
+            return
         # An update of a row that was deleted here: the delete or the update came late, the database knows which.
         revived = entry is None and step.key in self._tombstones and not step.is_insert
-        written = self._put(step.key, row, step.scope)
-        if heard:
-            self._entries[step.key].heard = step.tick
-        return [written], revived or buried
+        received.incomplete |= revived or buried
+        received.writes[self._put(step.key, row, step.scope, heard=step.tick if heard else 0)] = row
 
     def _remember(self, step: _Step[T]) -> None:
         if not self._running:
@@ -453,19 +440,23 @@ class Replica(Generic[T, K]):
 
     # -- storage -----------------------------------------------------------------------------------------------------
 
-    def _put(self, key: WireKey, row: T, scope: str) -> Write[T, K]:
+    def _put(self, key: WireKey, row: T, scope: str, *, heard: int = 0) -> K:
+        """Keep a row, and return its key in the collection."""
         entry = self._entries.get(key)
+        moved = False
         if entry is not None:
             self._scopes[entry.scope].discard(key)
-        heard, moved = (0, False) if entry is None else (entry.heard, entry.moved or entry.scope != scope)
-        self._entries[key] = _Entry(self._codec.key(row), row, scope, heard, moved=moved)
+            heard = max(heard, entry.heard)
+            moved = entry.moved or entry.scope != scope
+        self._entries[key] = entry = _Entry(self._codec.key(row), row, scope, heard, moved=moved)
         self._scopes[scope].add(key)
-        return Write(self._entries[key].key, row)
+        return cast("K", entry.key)
 
-    def _remove(self, key: WireKey) -> Write[T, K]:
+    def _remove(self, key: WireKey) -> K:
+        """Forget a row, and return its key in the collection."""
         entry = self._entries.pop(key)
         self._scopes[entry.scope].discard(key)
-        return Write(entry.key, None)
+        return cast("K", entry.key)
 
     def _bury(self, key: WireKey, version: int) -> None:
         self._tombstones[key] = max(version, self._tombstones.pop(key, version))
@@ -490,8 +481,3 @@ class Replica(Generic[T, K]):
 
 def _is_older(version: int | None, than: int | None) -> bool:
     return version is not None and than is not None and version < than
-
-
-def _last_per_key(writes: list[Write[T, K]]) -> list[Write[T, K]]:
-    """One write per key: a commit hands out net changes."""
-    return list({write.key: write for write in writes}.values())

@@ -17,6 +17,7 @@ and these are the primitives to build with, all of them safe inside and outside 
 
 ==========================  ============================================================================================
 `_write_synced`             put rows into and remove keys from the synced layer
+`_write_keyed`              the same by key, for rows that have been checked
 `_confirm`                  put the server's row in and drop the optimistic row of one mutation, in one batch; an
                             inserted row that got another key is one row at every moment
 ==========================  ============================================================================================
@@ -242,12 +243,15 @@ class CollectionCore(Relation, Generic[T, K]):
 
     def _write_synced(self, puts: Iterable[T] = (), deletes: Iterable[K] = ()) -> None:
         """Put rows into the synced layer and remove keys from it, in one batch."""
-        keyed = [(self._key(row), row) for row in puts]
+        writes: dict[K, T | None] = dict.fromkeys(deletes)
+        for row in puts:
+            writes[self._key(row)] = row
+        self._write_keyed(writes)
+
+    def _write_keyed(self, writes: Mapping[K, T | None], /) -> None:
+        """Do what `_write_synced` does for rows whose keys are known and have been checked; None removes a key."""
         with self._block:
-            for key in deletes:
-                self._overlay.write(key, None)
-            for key, row in keyed:
-                self._overlay.write(key, row)
+            self._overlay.write_all(writes)
 
     def _confirm(self, mutation: Mutation[T], row: T | None = None) -> None:
         """Drop what `mutation` shows and put the server's `row` into the synced layer, in one batch.
