@@ -288,7 +288,7 @@ class ChannelMachine:
 
     def message(self, message: Inbound) -> list[ChannelAction]:
         """A message arrived on the channel."""
-        return self._take(message)
+        return self._deliver(message) if self.state == "live" else self._take(message)
 
     def gap(self, reason: str) -> list[ChannelAction]:
         """The transport says that messages may be missing."""

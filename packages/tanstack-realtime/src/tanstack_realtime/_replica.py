@@ -42,7 +42,7 @@ def wire_key(key: object) -> WireKey:
     Raises:
         RealtimeError: the key is neither string, integer nor UUID.
     """
-    if isinstance(key, str | int) and not isinstance(key, bool):
+    if isinstance(key, str) or (isinstance(key, int) and not isinstance(key, bool)):
         return key
     if isinstance(key, UUID):
         return str(key)

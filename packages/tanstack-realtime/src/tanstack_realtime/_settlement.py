@@ -277,9 +277,10 @@ class Settlements(Generic[T, K]):
             self._feed.refetch(self._codec.scope(row))
 
     def _publish(self, outcome: Outcome[T]) -> None:
+        # First, so that the others need not wait for the rest. Its echo comes in a later turn of the loop.
+        self._host.post(outcome)
         self._echoes.settle(outcome.id)
         self._host.observer.settled(outcome.id, self._id, accepted=True)
-        self._host.post(outcome)
 
     def _release(self, held: Sequence[tuple[str, RowMessage]]) -> None:
         for channel, message in held:

@@ -13,7 +13,7 @@ import enum
 import json
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, Final, Protocol, cast
 
@@ -246,7 +246,12 @@ def _items(value: Any) -> Mapping[Any, Any]:
     return cast("Mapping[Any, Any]", value)
 
 
-def _structured(data: Mapping[str, Any], cls: type) -> Any:
-    from ._structure import structure
+@cache
+def _structure(cls: type) -> Callable[[Any, Any], Any]:
+    from ._structure import structure_of  # only applications with such rows pay for the import
 
-    return structure(data, cls)
+    return structure_of(cls)
+
+
+def _structured(data: Mapping[str, Any], cls: type) -> Any:
+    return _structure(cls)(data, cls)

@@ -21,7 +21,7 @@ from cattrs.strategies import configure_union_passthrough
 
 from ._annotations import required_keys
 
-__all__ = ["explain", "structure"]
+__all__ = ["explain", "structure_of"]
 
 _PARSED: Final[Mapping[type, tuple[Callable[[Any], Any], tuple[type, ...]]]] = {
     dt.datetime: (dt.datetime.fromisoformat, (str,)),
@@ -43,13 +43,14 @@ _SEQUENCES: Final[Mapping[Any, Any]] = {
 }
 
 
-def structure(data: Mapping[str, Any], cls: type) -> Any:
-    """Make an instance of `cls`; see `rows.from_plain`."""
-    return _converter().structure(data, cls)
+def structure_of(cls: type) -> Callable[[Any, Any], Any]:
+    """Return the function that makes an instance of `cls` of data and the class; see `rows.from_plain`."""
+    made: Callable[[Any, Any], Any] = _converter().get_structure_hook(cls)
+    return made
 
 
 def explain(error: Exception) -> str:
-    """Say in one line what `structure` objected to."""
+    """Say in one line what structuring objected to."""
     return "; ".join(cattrs.transform_error(error))
 
 
@@ -77,6 +78,8 @@ def _converter() -> Any:
 
 def _exactly(kind: type) -> Callable[[Any, Any], Any]:
     def accept(value: Any, _: Any) -> Any:
+        if type(value) is kind:
+            return value
         if kind is float and type(value) is int:
             return float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
