@@ -331,7 +331,7 @@ def test_options_that_cannot_be_right() -> None:
         ({"get_key": "id"}, "get_key must be a function"),
         ({"get_key": None}, "get_key must be a function, not None"),
         ({"on_insert": "handler"}, "on_insert must be a function"),
-        ({"schema": Todo("1")}, "schema must be a class"),
+        ({"schema": Todo("1")}, "is no class of rows"),
         ({"sync_mode": "lazy"}, "sync_mode"),
         ({"row_update_mode": "merge"}, "row_update_mode"),
     ):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tanstack_db import DbClient
+from tanstack_db import DbClient, DbError
 from tanstack_db.testing import settle
 from tanstack_realtime import (
     JSON,
@@ -376,6 +376,12 @@ def test_credentials_that_cannot_be_sent_are_refused_at_once(arguments: dict[str
     with pytest.raises(ConfigurationError, match=re.escape(fix)) as caught:
         create_realtime_client("http://host", transport=Network(), db=DbClient(), **arguments)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("state", [5, int, {"name": "Ann"}])
+def test_the_state_of_a_presence_channel_is_a_class(state: Any) -> None:
+    with pytest.raises(DbError, match=r"is no class of rows|are not supported"):
+        create_presence_channel(id="lobby", channel=lambda: ("lobby", {}), state=state)
 
 
 def test_presence_takes_a_room_only(client: RealtimeClient) -> None:

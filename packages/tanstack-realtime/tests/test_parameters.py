@@ -32,6 +32,10 @@ def place_by_anything(**params: str) -> tuple[str, dict[str, str]]:
     return ("todos", params)
 
 
+async def place_later(project_id: str) -> tuple[str, dict[str, str]]:
+    return ("todos", {"project_id": project_id})
+
+
 def query_anything(*args: str) -> list[Any]:
     return list(args)
 
@@ -76,6 +80,7 @@ def test_a_parameter_with_a_default_is_not_one() -> None:
         ({"channel": place_by_anything}, r"\*\*params.*; its parameters are called by name"),
         ({"query_fn": query_anything}, "without"),
         ({"query_fn": 5}, "must be a function"),
+        ({"channel": place_later}, "channel must be a plain function"),
         ({"channel": ""}, "channel='' names no channel: a namespace is a non-empty str"),
         ({"channel": "x" * 300}, "240 is the limit"),
         ({"row_columns": {"id"}}, r"no column 'project_id' in its rows, which have \(id\)"),

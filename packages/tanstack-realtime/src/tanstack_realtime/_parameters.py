@@ -59,6 +59,10 @@ class Parameters:
                 raise ConfigurationError(f"collection {id!r}: channel={channel!r} names no channel: {error}") from error
         else:
             wanted = _required(channel, id, "channel")
+            if inspect.iscoroutinefunction(channel):
+                raise ConfigurationError(
+                    f"collection {id!r}: channel must be a plain function, not a coroutine function"
+                )
             if set(wanted) != set(names):
                 raise ConfigurationError(
                     f"collection {id!r}: {role} takes {_listed(names)} and channel takes {_listed(wanted)}; they "

@@ -100,6 +100,7 @@ class PresenceChannel(Generic[S, Q]):
     """Made by `create_presence_channel`."""
 
     def __init__(self, id: str, channel: Callable[Q, ChannelLike], schema: type[S] | None) -> None:  # noqa: A002
+        _rows.columns(schema)  # refuses what states cannot be of
         self.id: Final = id
         self.schema: Final = schema
         self._channel = channel
@@ -139,7 +140,8 @@ def create_presence_channel(
             JSON object. None for plain dicts.
 
     Raises:
-        ConfigurationError: `channel` is not a function with named parameters.
+        ConfigurationError: `channel` is not a plain function with named parameters.
+        DbError: `state` is not a class that states can be of.
 
     Example:
         >>> editor = create_presence_channel(

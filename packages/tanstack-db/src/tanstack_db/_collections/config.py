@@ -53,8 +53,6 @@ class CollectionConfig(Generic[T, K]):
             value = getattr(self, name)
             if not callable(value) and (value is not None or name == "get_key"):
                 raise UsageError(f"collection {self.id!r}: {name} must be a function, not {value!r}")
-        if self.schema is not None and not isinstance(self.schema, type):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise UsageError(f"collection {self.id!r}: schema must be a class, not {self.schema!r}")
         if self.sync_mode not in ("eager", "on-demand"):
             raise UsageError(f'collection {self.id!r}: sync_mode is "eager" or "on-demand", not {self.sync_mode!r}')
         if self.row_update_mode not in ("partial", "full"):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import typing_extensions
 
 from .._base.delta import same
-from .._errors import SchemaError, did_you_mean
+from .._errors import SchemaError, UsageError, did_you_mean
 from ._annotations import check_types
 from ._kinds import check_names, columns_of, has_items, kind, kind_of
 
@@ -32,8 +32,17 @@ T = TypeVar("T")
 
 
 def columns(schema: type | None) -> frozenset[str] | None:
-    """Return the column names that the schema has, or None where it does not tell: a plain dict, an open model."""
-    return None if schema is None else columns_of(schema)
+    """Return the column names that the schema has, or None where it does not tell: a plain dict, an open model.
+
+    Raises:
+        UsageError: it is no class.
+        SchemaError: rows of this class are not supported.
+    """
+    if schema is None:
+        return None
+    if not isinstance(schema, type):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise UsageError(f"{schema!r} is no class of rows; pass the class itself, not one of its instances")
+    return columns_of(schema)
 
 
 def fields(row: object) -> Mapping[str, Any]:
