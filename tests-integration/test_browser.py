@@ -126,7 +126,7 @@ async def test_the_snippet_of_the_page(tmp_path: Path) -> None:  # A15
         assert (await site.report())["type"] == "subscribed"
         await site.realtime.publish(("todos", {"project_id": "7"}), {"action": "refetch"})
         message = await site.report()
-        assert (message["type"], message["offset"], message["data"]) == ("message", 1, {"action": "refetch"})
+        assert (message["type"], message["offset"], message["data"]) == ("messages", 1, [{"action": "refetch"}])
 
 
 @pytest.mark.parametrize("options", [{}, {"ws": FastProtocol}, {"ws": FastProtocol, "ws_per_message_deflate": False}])
@@ -160,9 +160,9 @@ const again = await back.next();
 back.send({ type: "subscribe", id: 3, channel: "secret" });
 const denied = await back.next();
 report({
-  same: mine.data.text === text && theirs.data.text === text,
+  same: mine.data[0].text === text && theirs.data[0].text === text,
   mine: [mine.own, mine.user], theirs: [theirs.own ?? false, theirs.user], done: done.type,
-  unknown: unknown.recovered, again: [again.recovered, again.missed.map((message) => message.data)],
+  unknown: unknown.recovered, again: [again.recovered, again.missed.flatMap((run) => run.data)],
   denied: denied.code, deflate: one.extensions() !== "",
 });
 """

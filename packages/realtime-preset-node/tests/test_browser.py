@@ -190,7 +190,7 @@ async def test_the_token_goes_into_the_first_frame_and_messages_arrive_in_order(
     subscribing = asyncio.ensure_future(link.subscribe("chat:room=1", since=None))
     await settle()
     browser.socket.says({"type": "subscribed", "id": 1, "channel": "chat:room=1", "epoch": "e", "offset": 0})
-    messages = [{"type": "message", "channel": "chat:room=1", "offset": n, "data": n} for n in (1, 2, 3)]
+    messages = [{"type": "messages", "channel": "chat:room=1", "offset": n, "data": [n]} for n in (1, 2, 3)]
     browser.socket.says(*messages[:2])
     browser.socket.says(messages[2])
     browser.socket.happens("message", data=b"binary")

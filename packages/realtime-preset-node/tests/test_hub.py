@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import settings
@@ -12,23 +13,27 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from realtime_preset_node import HistoryLimits, LatestPerKey, SlowReader
-from realtime_preset_node._frames import Message
+from realtime_preset_node._frames import Messages
 from realtime_preset_node._hub import Hub, HubStatistics, Lane
+from realtime_preset_node._message import Numbered
 from realtime_preset_node._packet import BATCH_BYTES, Packet
-from realtime_preset_node._protocol import parse_server_frame
-from realtime_preset_node._slow import Droppable, SlowReaders
+from realtime_preset_node._protocol import messages_frame, parse_server_frame
+from realtime_preset_node._slow import SlowReaders
 from tanstack_realtime.server import ServerObserver
 
 
-def joined_frames(packets: Sequence[Packet]) -> list[str]:
-    return [frame for packet in packets for frame in packet.text.split("\n")]
+def one_by_one(frame: str) -> list[Messages]:
+    """The messages of a frame, each as if it had come alone."""
+    run = parse_server_frame(frame)
+    assert isinstance(run, Messages)
+    return [replace(run, offset=offset, data=[data]) for offset, data in enumerate(run.data, run.offset)]
 
 
 class Reader:
     """A subscriber that remembers what it got."""
 
     def __init__(self) -> None:
-        self.got: list[Message] = []
+        self.got: list[Messages] = []
         self.packets: list[Packet] = []
         self.offered: list[tuple[str, int, Any]] = []
 
@@ -36,12 +41,13 @@ class Reader:
         assert packet.size == len(packet.text.encode())
         self.packets.append(packet)
         for frame in packet.text.split("\n"):
-            parsed = parse_server_frame(frame)
-            assert isinstance(parsed, Message)
-            self.got.append(parsed)
+            self.got += one_by_one(frame)
 
-    def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
-        assert joined_frames(joined) == joined_frames(messages)
+    def offer(self, lane: Lane, messages: Sequence[Numbered], joined: Sequence[Packet], /) -> None:
+        runs = [message for packet in joined for frame in packet.text.split("\n") for message in one_by_one(frame)]
+        assert [(message.offset, json.dumps(message.data[0])) for message in runs] == [
+            (message.offset, message.text) for message in messages
+        ]
         self.offered += [(lane.channel, message.offset, message.key) for message in messages]
         for packet in joined:
             self.deliver(packet)
@@ -92,7 +98,7 @@ def test_a_message_reaches_the_exact_channel_only() -> None:  # S19
     hub.subscribe(one, "a:x=1", None, 0)
     hub.subscribe(two, "a:x=2", None, 0)
     hub.publish("a:x=1", '{"é":1}', "u1", 0)
-    assert one.got == [Message("a:x=1", 1, {"é": 1}, "u1")]
+    assert one.got == [Messages("a:x=1", 1, [{"é": 1}], "u1")]
     assert two.got == []
 
 
@@ -156,7 +162,7 @@ def test_messages_of_a_channel_with_a_policy_are_offered_one_by_one() -> None:  
     expected = [("cursors:page=1", 1, "k1"), ("cursors:page=1", 2, "k2")]
     assert (me.offered, other.offered) == (expected, expected)
     assert [message.own for message in me.got] == [False, True, False]
-    assert [len(packet.text.split("\n")) for packet in other.packets] == [2, 1]
+    assert [packet.text.count("data") for packet in other.packets] == [1, 1]
 
 
 def test_a_reader_that_leaves_during_delivery_disturbs_nobody() -> None:  # V4
@@ -212,12 +218,12 @@ def test_history_is_bounded_in_age_while_the_channel_lives() -> None:
     hub.publish("a", "3", None, 12)
     assert hub.statistics().history_messages == 2
     assert hub.subscribe(Reader(), "a", ("e1", 0), 14).recovered is False
-    assert len(hub.subscribe(Reader(), "a", ("e1", 1), 14).missed) == 2
+    assert hub.subscribe(Reader(), "a", ("e1", 1), 14).missed == ['"offset":2,"data":[2,3]']
     assert hub.subscribe(Reader(), "a", ("e1", 1), 15).recovered is False
 
 
 def test_all_histories_together_are_bounded() -> None:  # A17
-    hub, reader = make_hub(limits=HistoryLimits(total_size=1000)), Reader()
+    hub, reader = make_hub(limits=HistoryLimits(total_size=800)), Reader()
     positions: dict[str, str] = {}
     for channel in ("a", "b", "c"):
         positions[channel] = hub.subscribe(reader, channel, None, 0).epoch
@@ -226,7 +232,7 @@ def test_all_histories_together_are_bounded() -> None:  # A17
             hub.unsubscribe(reader, channel, 0)
     for _ in range(2):
         hub.publish("c", f'"{"x" * 300}"', None, 0)
-        assert hub.statistics().history_size <= 1000
+        assert hub.statistics().history_size <= 800
     answers = [hub.subscribe(Reader(), channel, (positions[channel], 0), 0).recovered for channel in "abc"]
     assert answers == [False, False, False], "the channels without a reader went first, then the oldest of the third"
     assert hub.statistics().history_messages == 2
@@ -426,10 +432,9 @@ class HubMachine(RuleBasedStateMachine):
             assert (answer.recovered, list(answer.missed)) == (None, [])
         elif answer.recovered:
             assert since[0] == answer.epoch
-            missed = [
-                parse_server_frame(f'{{"type":"message","channel":"{channel}",{body}}}') for body in answer.missed
-            ]
-            truth = [Message(channel, offset, text) for offset, text, _ in life[since[1] :]]
+            frames = [messages_frame(channel, body) for body in answer.missed]
+            missed = [message for frame in frames for message in one_by_one(frame)]
+            truth = [Messages(channel, offset, [text]) for offset, text, _ in life[since[1] :]]
             assert missed == truth
         else:
             assert list(answer.missed) == []
@@ -502,7 +507,7 @@ class HubMachine(RuleBasedStateMachine):
     def _check(self, who: _Client, *, complete: bool) -> None:
         for channel in _CHANNELS:
             owed = [owed for owed in who.owed if owed[0] == channel]
-            got = [(m.channel, m.offset, m.data, m.own) for m in who.reader.got if m.channel == channel]
+            got = [(m.channel, m.offset, m.data[0], m.own) for m in who.reader.got if m.channel == channel]
             assert got == (owed if complete else owed[: len(got)])
 
     @invariant()

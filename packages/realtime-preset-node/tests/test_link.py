@@ -386,15 +386,15 @@ async def test_frames_that_make_no_sense_are_dropped() -> None:  # S14
     for text in (
         "nonsense",
         '{"type":"from.the.future"}',
-        '{"type":"message","channel":"not subscribed","offset":1,"data":1}',
-        '{"type":"message","channel":"a","offset":1,"data":"before the ack"}',
+        '{"type":"messages","channel":"not subscribed","offset":1,"data":[1]}',
+        '{"type":"messages","channel":"a","offset":1,"data":["before the ack"]}',
         '{"type":"ok","id":999}',
         '{"type":"error","code":"bad_frame","reason":"x","retryable":false}',
         '{"type":"revoked","channel":"b","code":"denied","reason":"x"}',
         json.dumps(_WELCOME),
         '{"type":"subscribed","id":1,"channel":"a","epoch":"e","offset":1}',
         '{"type":"subscribed","id":1,"channel":"a","epoch":"e","offset":1}',
-        '{"type":"message","channel":"a","offset":2,"data":"live"}\n{"type":"message","channel":"a","offset":"3"}',
+        '{"type":"messages","channel":"a","offset":2,"data":["live"]}\n{"type":"messages","channel":"a","offset":"3"}',
     ):
         link.feed(text)
     assert (await waiting).position == Position("e", 1)
@@ -451,7 +451,7 @@ async def test_the_end_fails_everything_that_waits_and_is_told_once() -> None:  
     await stopping
     assert sink.ends == [CloseReason(1006, "gone")]
     link.feed('{"type":"subscribed","id":1,"channel":"a","epoch":"e","offset":1}')
-    link.feed('{"type":"message","channel":"a","offset":2,"data":1}')
+    link.feed('{"type":"messages","channel":"a","offset":2,"data":[1]}')
     assert sink.messages == []
     await link.close()
 
@@ -540,7 +540,7 @@ async def test_a_gap_and_superseded_messages_reach_the_client() -> None:  # A17,
     link.feed('{"type":"subscribed","id":1,"channel":"a","epoch":"e","offset":0}')
     await subscribing
     link.feed('{"type":"gap","channel":"a","reason":"lagged","missed":7}')
-    link.feed('{"type":"message","channel":"a","offset":10,"data":1,"superseded":2}')
+    link.feed('{"type":"messages","channel":"a","offset":10,"data":[1],"superseded":2}')
     assert sink.gaps == [("a", "the server dropped 7 message(s): lagged")]
     assert [(message.position, message.superseded) for _, message in sink.messages] == [(Position("e", 10), 2)]
     await link.close()

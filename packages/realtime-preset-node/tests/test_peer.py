@@ -19,6 +19,7 @@ class Sink:
     """Takes everything at once."""
 
     backlog = 0
+    transport = None
 
     def __init__(self) -> None:
         self.writes: list[str] = []
@@ -78,7 +79,7 @@ async def test_the_answers_of_one_turn_are_one_write_and_in_order() -> None:
         await settle()
         assert len(sink.writes) == 1
         told = [(frame["type"], frame.get("id", frame.get("data"))) for frame in sink.frames()]
-        published = [pair for number in range(1, 51) for pair in (("message", number), ("ok", number))]
+        published = [pair for number in range(1, 51) for pair in (("messages", [number]), ("ok", number))]
         assert told == [("subscribed", 0), *published]
         # What the server says meanwhile does not overtake the answers.
         sink.writes.clear()
@@ -86,7 +87,7 @@ async def test_the_answers_of_one_turn_are_one_write_and_in_order() -> None:
         await asyncio.sleep(0)
         await realtime.publish(("a", {}), 52)
         await settle()
-        assert [frame.get("data") for frame in sink.frames() if frame["type"] == "message"] == [51, 52]
+        assert [frame.get("data") for frame in sink.frames() if frame["type"] == "messages"] == [[51], [52]]
         servers[0].detach(peer)
         await peer.end(1006)
 
@@ -112,9 +113,9 @@ async def test_a_message_does_not_overtake_answers_of_the_same_turn() -> None:
         peer.feed('{"type":"unsubscribe","id":1,"channel":"a"}')
         peer.feed('{"type":"publish","id":2,"channel":"a","data":1}')
         # Right after the step that answers, before the turn has ended.
-        asyncio.get_running_loop().call_soon(peer.deliver, Packet('{"type":"message"}'))
+        asyncio.get_running_loop().call_soon(peer.deliver, Packet('{"type":"messages"}'))
         await settle()
-        assert [frame["type"] for frame in sink.frames()] == ["ok", "ok", "message"]
+        assert [frame["type"] for frame in sink.frames()] == ["ok", "ok", "messages"]
         servers[0].detach(peer)
         await peer.end(1006)
 

@@ -17,7 +17,7 @@ from realtime_preset_node._frames import (
     CloseCode,
     ErrorFrame,
     Hello,
-    Message,
+    Messages,
     Ok,
     Ping,
     Pong,
@@ -40,11 +40,10 @@ from realtime_preset_node._frames import (
     Welcome,
 )
 from realtime_preset_node._protocol import (
-    body_of,
     client_frame,
     error_frame,
-    message_body,
-    message_frame,
+    messages_body,
+    messages_frame,
     ok_frame,
     parse_client_frame,
     parse_server_frame,
@@ -146,14 +145,22 @@ def test_what_only_begins_like_a_publish_is_refused(tail: str) -> None:
         parse_client_frame(_QUICK + tail)
 
 
-@given(_channels, st.integers(1, 2**53 - 1), _json, st.none() | st.text(max_size=5), st.booleans())
-def test_the_client_reads_a_message(channel: str, offset: int, data: Any, user: str | None, own: bool) -> None:
+@given(
+    _channels,
+    st.integers(1, 2**53 - 1),
+    st.lists(_json, min_size=1, max_size=3),
+    st.none() | st.text(max_size=5),
+    st.booleans(),
+    st.integers(0, 3),
+)
+def test_the_client_reads_messages(
+    channel: str, offset: int, data: list[Any], user: str | None, own: bool, superseded: int
+) -> None:
     """Kills: an unescaped user id; `own` written as False; a newline inside a frame."""
-    frame = message_frame(channel, message_body(offset, encode_json(data), user), own=own)
-    assert parse_server_frame(frame) == Message(channel, offset, data, user, own)
+    body = messages_body(offset, map(encode_json, data), user)
+    frame = messages_frame(channel, body, own=own, superseded=superseded)
+    assert parse_server_frame(frame) == Messages(channel, offset, data, user, own, superseded)
     assert "\n" not in frame
-    if not own:
-        assert body_of(channel, frame) == message_body(offset, encode_json(data), user)
 
 
 @given(_channels, _ids, _text, st.none() | st.booleans(), st.lists(st.tuples(_json, st.none() | _text), max_size=3))
@@ -161,10 +168,10 @@ def test_the_client_reads_an_acknowledgement(
     channel: str, number: int, epoch: str, recovered: bool | None, missed: list[tuple[Any, str | None]]
 ) -> None:
     """Kills: replayed bodies joined without braces; `recovered` false left out."""
-    bodies = [message_body(at, encode_json(data), user) for at, (data, user) in enumerate(missed, 1)]
+    bodies = [messages_body(at, [encode_json(data)], user) for at, (data, user) in enumerate(missed, 1)]
     frame = subscription_frame(number, channel, epoch, len(missed), recovered, bodies)
-    messages = tuple(Message(channel, at, data, user) for at, (data, user) in enumerate(missed, 1))
-    assert parse_server_frame(frame) == Subscription(number, channel, epoch, len(missed), recovered, messages)
+    runs = tuple(Messages(channel, at, [data], user) for at, (data, user) in enumerate(missed, 1))
+    assert parse_server_frame(frame) == Subscription(number, channel, epoch, len(missed), recovered, runs)
 
 
 _WELCOME = Welcome(1, "c1", "u1", "node", 25.0, 10.0, 65536)
@@ -198,7 +205,7 @@ def test_a_payload_may_be_as_deep_as_the_gate_allows() -> None:
     for _ in range(MAX_DEPTH):
         data = [data]
     assert parse_client_frame(client_frame(Publish(1, "a", data))) == Publish(1, "a", data)
-    body = message_body(1, encode_json(data), None)
+    body = messages_body(1, [encode_json(data)], None)
     assert parse_server_frame(subscription_frame(1, "a", "e", 1, True, [body])).__class__ is Subscription
 
 
@@ -242,7 +249,7 @@ _members = st.dictionaries(
     st.sampled_from(
         ["type", "id", "channel", "data", "since", "versions", "token", "epoch", "offset", "missed", "own"]
     ),
-    _json | st.sampled_from(["hello", "subscribe", "publish", "message", "subscribed", "welcome", "error", "ok"]),
+    _json | st.sampled_from(["hello", "subscribe", "publish", "messages", "subscribed", "welcome", "error", "ok"]),
 )
 
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from realtime_preset_node import CloseCode, ConnectionLimits, HistoryLimits
+from realtime_preset_node._frames import Publish
 from realtime_preset_node._hub import Hub, Lane
+from realtime_preset_node._message import Numbered
 from realtime_preset_node._operations import (
     AdmitPresence,
-    AdmitPublish,
     AdmitSubscribe,
     Authenticate,
     Operation,
@@ -25,7 +26,7 @@ from realtime_preset_node._packet import Packet
 from realtime_preset_node._presence import Attendee, Rooms
 from realtime_preset_node._session import Session
 from realtime_preset_node._settings import SessionSettings
-from realtime_preset_node._slow import Droppable, SlowReaders
+from realtime_preset_node._slow import SlowReaders
 from tanstack_realtime import AuthenticationError, ChannelDeniedError, PublishError, parse_channel
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 
@@ -41,7 +42,10 @@ class Outbox:
         assert packet.size == len(packet.text.encode())
         self.frames += map(json.loads, packet.text.split("\n"))
 
-    def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
+    def answer(self, frame: str, /) -> None:
+        self.deliver(Packet(frame))
+
+    def offer(self, lane: Lane, messages: Sequence[Numbered], joined: Sequence[Packet], /) -> None:
         raise AssertionError("no channel has a policy")
 
     def forget(self, channel: str, /) -> None:
@@ -101,6 +105,11 @@ class Harness:
 
     def operation(self) -> Operation | None:
         return self.session.next_operation()
+
+    def asked_to_publish(self) -> tuple[str, Any]:
+        operation = self.operation()
+        assert isinstance(operation, Publish)
+        return operation.channel, operation.data
 
     def complete(self, outcome: Outcome) -> list[dict[str, Any]]:
         self.session.complete(outcome, self.now)
@@ -242,9 +251,9 @@ def test_frames_keep_their_order_while_authorize_is_awaited() -> None:  # V1
     assert h.operation() == AdmitSubscribe("u1", "a")
     assert [(f["type"], f["id"]) for f in h.out.take()] == [("ok", 2)]
     assert [f["id"] for f in h.complete((parse_channel("a"), GRANTED))] == [3]
-    assert h.operation() == AdmitPublish("u1", "a", "x")
+    assert h.asked_to_publish() == ("a", "x")
     frames = h.complete(publication("a", "x"))
-    assert [(f["type"], f.get("own")) for f in frames] == [("message", True), ("ok", None)]
+    assert [(f["type"], f.get("own")) for f in frames] == [("messages", True), ("ok", None)]
 
 
 def test_a_ping_overtakes_what_waits() -> None:  # C14
@@ -303,7 +312,7 @@ def test_requests_that_come_too_fast_are_refused_in_their_order_with_the_time_to
     h.send(type="unsubscribe", id=9, channel="a")
     assert h.out.take() == [{"type": "pong", "id": 8}]
     for number in range(4):
-        assert h.operation() == AdmitPublish("u1", "a", 1)
+        assert h.asked_to_publish() == ("a", 1)
         h.complete(publication("a", number))
     assert h.operation() is None
     late = {"type": "error", "code": "rate_limited", "reason": "requests come too fast", "retryable": True}
@@ -314,7 +323,7 @@ def test_requests_that_come_too_fast_are_refused_in_their_order_with_the_time_to
     ]
     h.now += 2.5
     h.send(type="publish", id=10, channel="a", data=1)
-    assert h.operation() == AdmitPublish("u1", "a", 1)
+    assert h.asked_to_publish() == ("a", 1)
 
 
 def test_a_client_that_does_not_slow_down_is_sent_away() -> None:  # A17
@@ -334,7 +343,7 @@ def test_subscribe_is_acknowledged_with_the_position() -> None:  # S21
     h = Harness().open()
     assert h.subscribe("a") == [{"type": "subscribed", "id": 1, "channel": "a", "epoch": "e1", "offset": 0}]
     h.hub.publish("a", "1", "u2", 0)
-    assert h.out.take() == [{"type": "message", "channel": "a", "offset": 1, "data": 1, "user": "u2"}]
+    assert h.out.take() == [{"type": "messages", "channel": "a", "offset": 1, "data": [1], "user": "u2"}]
     h.send(type="subscribe", id=2, channel="a", since={"epoch": "e1", "offset": 0})
     h.operation()
     assert h.complete((parse_channel("a"), GRANTED)) == [
@@ -345,7 +354,7 @@ def test_subscribe_is_acknowledged_with_the_position() -> None:  # S21
             "epoch": "e1",
             "offset": 1,
             "recovered": True,
-            "missed": [{"offset": 1, "data": 1, "user": "u2"}],
+            "missed": [{"offset": 1, "data": [1], "user": "u2"}],
         }
     ]
 
@@ -387,7 +396,7 @@ def test_unsubscribe_stops_the_channel_and_is_idempotent() -> None:  # V8
 def test_a_publish_needs_no_subscription() -> None:  # P6
     h = Harness().open()
     h.send(type="publish", id=1, channel="a", data=None)
-    assert h.operation() == AdmitPublish("u1", "a", None)
+    assert h.asked_to_publish() == ("a", None)
     assert h.complete(publication("a", None)) == [{"type": "ok", "id": 1}]
 
 
@@ -485,7 +494,7 @@ def test_a_new_token_keeps_the_connection_and_its_subscriptions() -> None:  # A1
     assert h.after(29) == []
     assert h.after(1) == [{"type": "auth", "within": 30.0}]
     h.hub.publish("a", "1", None, h.now)
-    assert [frame["type"] for frame in h.out.take()] == ["message"]
+    assert [frame["type"] for frame in h.out.take()] == ["messages"]
     assert h.watcher.events == [("connected", "c1", "u1")]
 
 
@@ -541,7 +550,7 @@ def test_what_waits_for_authentication_is_bounded_in_bytes() -> None:  # V1, A17
     assert h.session.inbox_full
     assert h.complete(("u1", None))[0]["type"] == "welcome"
     for number in range(3):
-        assert h.operation() == AdmitPublish("u1", "a", "x" * 150)
+        assert h.asked_to_publish() == ("a", "x" * 150)
         assert h.complete(publication("a", number)) == [{"type": "ok", "id": number}]
     assert not h.session.inbox_full
 
@@ -589,10 +598,10 @@ def test_a_decision_from_before_the_revocation_does_not_count() -> None:  # A5
     assert h.complete((parse_channel("a"), GRANTED)) == []
     assert h.operation() == AdmitSubscribe("u1", "a")  # asked again, and still before what came after it
     assert [frame["code"] for frame in h.complete(DENIED)] == ["denied"]
-    assert h.operation() == AdmitPublish("u1", "a", 1)
+    assert h.asked_to_publish() == ("a", 1)
     h.session.revoke("u1", "a", h.now)
     assert h.complete(publication("a", 1)) == []
-    assert h.operation() == AdmitPublish("u1", "a", 1)
+    assert h.asked_to_publish() == ("a", 1)
 
 
 def test_an_identity_from_before_the_revocation_does_not_count() -> None:  # A5
@@ -641,7 +650,7 @@ def test_the_end_cleans_up_once() -> None:  # V4, V7
     for channel in ("a", "b", "c"):
         h.subscribe(channel)
     h.send(type="publish", id=9, channel="a", data=1)
-    assert isinstance(h.operation(), AdmitPublish)
+    assert isinstance(h.operation(), Publish)
     h.session.end(1001, 0)
     h.session.end(1006, 0)
     assert h.watcher.events == [("connected", "c1", "u1"), ("disconnected", "c1", "u1", "1001")]
@@ -698,7 +707,7 @@ class SessionMachine(RuleBasedStateMachine):
         operation, self.running = self.running, None
         if isinstance(operation, AdmitSubscribe):
             self.h.session.complete((parse_channel(operation.channel), GRANTED) if granted else DENIED, self.h.now)
-        elif isinstance(operation, AdmitPublish):
+        elif isinstance(operation, Publish):
             self.h.session.complete(publication(operation.channel, operation.data) if granted else DENIED, self.h.now)
 
     @rule(seconds=st.floats(0, 5))
@@ -930,3 +939,22 @@ def test_nobody_can_speak_for_another_connection() -> None:  # A12
             "left": ["c1"],
         }
     ]
+
+
+def test_who_is_ready_need_not_let_a_frame_wait() -> None:
+    h = Harness()
+
+    def receive(**frame: Any) -> Operation | None:
+        return h.session.receive(json.dumps(frame), h.now, ready=True)
+
+    assert receive(type="hello", versions=[1]) == Authenticate(None)
+    assert receive(type="publish", id=1, channel="a", data=1) is None  # behind the hello
+    h.complete(("u1", None))
+    assert receive(type="unsubscribe", id=2, channel="a") is None  # behind the publish
+    assert h.asked_to_publish() == ("a", 1)
+    h.complete(publication("a", 1))
+    assert h.operation() is None
+    assert [frame["id"] for frame in h.out.take()] == [2]
+    assert receive(type="subscribe", id=3, channel="a") == AdmitSubscribe("u1", "a")
+    assert receive(type="ping", id=4) is None
+    assert h.out.take() == [{"type": "pong", "id": 4}]

@@ -10,18 +10,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime_preset_node import DropOldest, LatestPerKey, message_key
-from realtime_preset_node._protocol import message_body, message_frame
-from realtime_preset_node._slow import Droppable, LagQueue, SlowReaders
+from realtime_preset_node._message import Numbered
+from realtime_preset_node._slow import LagQueue, SlowReaders
 from tanstack_realtime import ConfigurationError, Inbound, Position, RealtimeError, SubscribeAck
 from tanstack_realtime._channels import ChannelMachine, Deliver, NotifyGap
 
 
-def message(offset: int, key: str | None = None) -> Droppable:
-    return Droppable(message_frame("a", message_body(offset, json.dumps(key), None)), offset, key)
+def message(offset: int, key: str | None = None) -> Numbered:
+    text = json.dumps(key)
+    return Numbered(offset, text, len(text), None, 0.0, key)
 
 
 def frames(queue: LagQueue) -> list[dict[str, Any]]:
-    return [json.loads(packet.text) for packet in queue.drain()]
+    """What a reader is sent; messages that share a frame one by one."""
+    found = list[dict[str, Any]]()
+    for frame in [json.loads(line) for packet in queue.drain() for line in packet.text.split("\n")]:
+        if frame["type"] == "gap":
+            found.append(frame)
+            continue
+        superseded, start, data = frame.pop("superseded", None), frame["offset"], frame["data"]
+        found += [frame | {"offset": start + index, "data": item} for index, item in enumerate(data)]
+        if superseded is not None:
+            found[-len(data)]["superseded"] = superseded
+    return found
 
 
 def test_the_oldest_are_dropped_and_the_gap_is_told() -> None:  # A17, L4

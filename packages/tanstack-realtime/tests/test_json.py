@@ -78,7 +78,7 @@ def test_what_is_passed_on_as_it_is_could_have_been_written(
 ) -> None:
     """Kills: no look for surrogates, for infinite numbers or for line breaks, an end that is off by one."""
     text = json.dumps(value, indent=indent, ensure_ascii=escaped)
-    scanned = scan_json(around + text + around, len(around))
+    scanned = scan_json(around + text + around, len(around), len(around + text))
     if scanned is None:
         return
     found, raw = scanned
@@ -89,8 +89,12 @@ def test_what_is_passed_on_as_it_is_could_have_been_written(
 
 @pytest.mark.parametrize("text", ["1", '"é\\n"', "[1.5,-2e9]", '{"a":{"b":[null,true]}}', "{}"])
 def test_usual_json_is_passed_on_as_it_is(text: str) -> None:
-    assert scan_json(f"ab{text}}}", 2) == (json.loads(text), text)
+    assert scan_json(f"ab{text}}}", 2, -1) == (json.loads(text), text)
+    assert scan_json(f"ab{text} ", 2, len(text) + 3) is None
+    assert scan_json(f"ab{text},", 2, len(text) + 3) is None
 
+
+_deep = ["[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), '{"a":' * (MAX_DEPTH + 1) + "1" + "}" * (MAX_DEPTH + 1)]
 
 _refused = [
     "NaN",
@@ -108,9 +112,9 @@ _refused = [
 ]
 
 
-@pytest.mark.parametrize("text", [*_refused, "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "[" * 100_000, "9" * 5000])
+@pytest.mark.parametrize("text", [*_refused, *_deep, "[" * 100_000, "9" * 5000])
 def test_what_is_not_passed_on_as_it_is(text: str) -> None:
-    assert scan_json(text, 0) is None
+    assert scan_json(text, 0, len(text)) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "null", "{", '{"a": NaN}', b"\xff", "[" * 100_000])

@@ -19,6 +19,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _presence  _leases             who is in which room; grants that end
     _hub                           channels, numbered messages, replay, without I/O
     _slow                          what a slow reader may do without
+    _message                       messages with their numbers, many in a frame
     _packet                        frames on their way to many readers
     _protocol  _frames             frames to and from JSON, close codes
     _settings                      bounds

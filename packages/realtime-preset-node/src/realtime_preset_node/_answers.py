@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Protocol
 from tanstack_realtime import RealtimeError
 
 from ._hub import Hub, Subscriber
-from ._packet import Packet
 from ._protocol import error_frame
 
 if TYPE_CHECKING:
@@ -17,7 +16,11 @@ __all__ = ["Answers", "Outbox"]
 
 
 class Outbox(Subscriber, Protocol):
-    """Takes replies as it takes messages."""
+    """Takes replies as it takes messages, in one order."""
+
+    def answer(self, frame: str, /) -> None:
+        """Take one frame. Must not raise, and must not block."""
+        ...
 
     def forget(self, channel: str, /) -> None:
         """Drop what a slow reader has not taken of a channel: the subscription ends or begins anew."""
@@ -38,8 +41,9 @@ class Answers:
 
     def send(self, frame: str) -> None:
         """Send a frame."""
-        self._hub.catch_up(self.outbox)
-        self.outbox.deliver(Packet(frame))
+        outbox = self.outbox
+        self._hub.catch_up(outbox)
+        outbox.answer(frame)
 
     def refuse(self, identifier: int | None, code: str, reason: str) -> None:
         """Tell that a request, or with None a frame, was refused."""

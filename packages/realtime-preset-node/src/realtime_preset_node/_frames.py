@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -19,7 +20,7 @@ __all__ = [
     "ErrorFrame",
     "Gap",
     "Hello",
-    "Message",
+    "Messages",
     "Ok",
     "Ping",
     "Pong",
@@ -235,12 +236,12 @@ class AuthRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A message of a channel."""
+class Messages:
+    """Messages of a channel that follow each other; `offset` is the number of the first."""
 
     channel: str
     offset: int
-    data: Any
+    data: Sequence[Any]
     user: str | None = None
     own: bool = False
     superseded: int = 0
@@ -264,7 +265,7 @@ class Subscription:
     epoch: str
     offset: int
     recovered: bool | None
-    missed: tuple[Message, ...]
+    missed: tuple[Messages, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +338,7 @@ ServerFrame: TypeAlias = (
     | Subscription
     | Ok
     | ErrorFrame
-    | Message
+    | Messages
     | Gap
     | Revoked
     | Ping

@@ -15,18 +15,17 @@ No I/O, no clock, no tasks: the caller passes the time, and a subscriber is an o
 
 from __future__ import annotations
 
-import functools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from tanstack_realtime.server import ServerObserver
 
-from ._packet import BATCH_BYTES, Packet, join_packets
-from ._protocol import body_of, message_body, message_frame
+from ._message import Numbered, write_bodies, write_messages
+from ._packet import BATCH_BYTES, Packet
 from ._settings import HistoryLimits
-from ._slow import DropOldest, Droppable, LatestPerKey, SlowReaders
+from ._slow import DropOldest, LatestPerKey, SlowReaders
 
 __all__ = ["Hub", "HubStatistics", "Lane", "Subscribed", "Subscriber"]
 
@@ -38,8 +37,8 @@ class Subscriber(Protocol):
         """Take one or more frames. Must not raise, and must not block."""
         ...
 
-    def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
-        """Take messages of a channel with a policy for slow readers; `joined` holds the same in fewer packets.
+    def offer(self, lane: Lane, messages: Sequence[Numbered], joined: Sequence[Packet], /) -> None:
+        """Take messages of a channel with a policy for slow readers; `joined` holds them as they are sent.
 
         Must not raise, and must not block.
         """
@@ -67,7 +66,7 @@ class Subscribed:
         epoch: the stream's epoch.
         offset: number of the newest message.
         recovered: None without a position; else whether `missed` is provably everything after it.
-        missed: bodies of the messages after the position, oldest first.
+        missed: the messages after the position, oldest first, as bodies that each hold some; see `messages_body`.
     """
 
     epoch: str
@@ -100,9 +99,9 @@ class _Round:
 
     __slots__ = ("_left", "is_over", "joined", "messages")
 
-    def __init__(self, targets: Sequence[Subscriber], messages: Sequence[Packet]) -> None:
+    def __init__(self, channel: str, targets: Sequence[Subscriber], messages: Sequence[Numbered]) -> None:
         self.messages = tuple(messages)
-        self.joined = join_packets(self.messages)
+        self.joined = write_messages(channel, self.messages)
         self.is_over = False
         self._left = targets
 
@@ -120,6 +119,7 @@ class _Stream:
         "_pending_size",
         "_round",
         "_targets",
+        "channel",
         "epoch",
         "history",
         "lane",
@@ -128,18 +128,18 @@ class _Stream:
         "subscribers",
     )
 
-    def __init__(self, epoch: str, limits: HistoryLimits, lane: Lane | None) -> None:
+    def __init__(self, channel: str, epoch: str, limits: HistoryLimits, lane: Lane | None) -> None:
+        self.channel = channel
         self.epoch = epoch
         self.lane = lane
         self.offset = 0
-        self.history: deque[tuple[float, Packet]] = deque()
-        """When each message was published, and what everybody got."""
+        self.history: deque[Numbered] = deque()
         self.subscribers: dict[Subscriber, None] = {}
         self._limits = limits
         self.size = 0
         """Bytes of the history."""
         self._targets: tuple[Subscriber, ...] | None = None
-        self._pending: list[Packet] = []
+        self._pending: list[Numbered] = []
         self._pending_size = 0
         self._round: _Round | None = None
         """The first of the pending messages, while not everybody has them."""
@@ -162,16 +162,16 @@ class _Stream:
             self._pending_size = 0
             self._round = None
 
-    def push(self, packet: Packet, publisher: Subscriber | None) -> None:
-        """Take a message for everybody but its publisher, who has it already."""
-        self._pending.append(packet)
-        self._pending_size += packet.size
-        if publisher is not None and publisher in self.subscribers:
-            self._caught_up[publisher] = len(self._pending)
+    def push(self, message: Numbered, publisher: Subscriber | None) -> bool:
+        """Take a message for everybody but its publisher, who has it already.
 
-    @property
-    def full(self) -> bool:
-        """Whether waiting for more would not join more."""
+        Returns:
+            Whether waiting for more would not join more.
+        """
+        self._pending.append(message)
+        self._pending_size += message.size
+        if publisher is not None:
+            self._caught_up[publisher] = len(self._pending)
         return self._pending_size >= BATCH_BYTES
 
     def catch_up(self, subscriber: Subscriber) -> None:
@@ -196,7 +196,7 @@ class _Stream:
         else:
             if self._targets is None:
                 self._targets = tuple(self.subscribers)
-            current = self._round = _Round(self._targets, self._pending)
+            current = self._round = _Round(self.channel, self._targets, self._pending)
             targets = current.next_targets(most)
         behind: dict[Subscriber, int] = {}
         if self._caught_up:
@@ -216,40 +216,47 @@ class _Stream:
             return
         self._round = None
         del self._pending[:end]
-        self._pending_size = sum([packet.size for packet in self._pending])
+        self._pending_size = sum([message.size for message in self._pending])
         self._caught_up = {target: start - end for target, start in self._caught_up.items() if start > end}
 
     def hand(
-        self, packets: Sequence[Packet], targets: Iterable[Subscriber], joined: Sequence[Packet] | None = None
+        self, messages: Sequence[Numbered], targets: Iterable[Subscriber], joined: Sequence[Packet] | None = None
     ) -> None:
         """Deliver messages to some subscribers, joined."""
         if joined is None:
-            joined = join_packets(packets)
+            joined = write_messages(self.channel, messages)
         if self.lane is None:
             for packet in joined:
                 for target in targets:
                     target.deliver(packet)
         else:
-            messages = cast("Sequence[Droppable]", packets)  # with a lane, `Hub.publish` makes no others
             for target in targets:
                 target.offer(self.lane, messages, joined)
 
+    def keep(self, message: Numbered) -> int:
+        """Take the next message, forget what is beyond the limits, and return by how many bytes there is more."""
+        before = self.size
+        self.history.append(message)
+        self.size += message.size
+        self.trim(message.at)
+        return self.size - before
+
     def trim(self, now: float) -> None:
+        """Forget what is beyond the limits."""
         history, limits = self.history, self._limits
-        while history and (
-            len(history) > limits.messages or self.size > limits.size or history[0][0] + limits.age <= now
-        ):
-            self.forget_oldest()
+        outlived = now - limits.age
+        while history and (len(history) > limits.messages or self.size > limits.size or history[0].at <= outlived):
+            self.size -= history.popleft().size
 
     def forget_oldest(self) -> None:
-        self.size -= self.history.popleft()[1].size
+        self.size -= self.history.popleft().size
 
-    def after(self, epoch: str, offset: int) -> list[str] | None:
-        """Return the frames after a position, or None where completeness cannot be proved."""
+    def after(self, epoch: str, offset: int) -> Sequence[Numbered] | None:
+        """Return the messages after a position, or None where completeness cannot be proved."""
         missed = self.offset - offset
         if epoch != self.epoch or missed < 0 or missed > len(self.history):
             return None
-        return [packet.text for _, packet in list(self.history)[len(self.history) - missed :]]
+        return list(self.history)[len(self.history) - missed :]
 
 
 class Hub:
@@ -302,7 +309,7 @@ class Hub:
         if stream is None:
             policy = self._slow_readers.of(channel)
             lane = None if policy is None else Lane(channel, policy)
-            stream = self._streams[channel] = _Stream(self._new_epoch(), self._limits, lane)
+            stream = self._streams[channel] = _Stream(channel, self._new_epoch(), self._limits, lane)
         self._kept -= stream.size
         stream.trim(now)
         self._kept += stream.size
@@ -311,11 +318,10 @@ class Hub:
         self._idle.pop(channel, None)
         self._channels_of.setdefault(subscriber, set()).add(channel)
         missed = stream.after(*since) if since is not None else None
-        bodies = [body_of(channel, frame) for frame in missed or ()]
         if opened:
             self._observer.channel_opened(channel)
         recovered = None if since is None else missed is not None
-        return Subscribed(stream.epoch, stream.offset, recovered, bodies)
+        return Subscribed(stream.epoch, stream.offset, recovered, write_bodies(missed or ()))
 
     def unsubscribe(self, subscriber: Subscriber, channel: str, now: float) -> None:
         """Remove a subscriber from a channel. One that never subscribed is not an error."""
@@ -373,31 +379,36 @@ class Hub:
         if stream is None:
             return
         stream.offset += 1
-        body = message_body(stream.offset, text, user_id)
-        make: Callable[[str], Packet] = Packet
-        if stream.lane is not None:
-            key = self._slow_readers.key(stream.lane.policy, channel, data)
-            make = functools.partial(Droppable, offset=stream.offset, key=key)
-        packet = make(message_frame(channel, body))
-        self._keep(stream, packet, now)
-        if publisher is not None and publisher in stream.subscribers:
-            self.catch_up(publisher)
-            stream.hand((make(message_frame(channel, body, own=True)),), (publisher,))
+        size = len(text) if text.isascii() else len(text.encode())
+        key = None if stream.lane is None else self._slow_readers.key(stream.lane.policy, channel, data)
+        message = Numbered(stream.offset, text, size, user_id, now, key)
+        self._kept += stream.keep(message)
+        if self._kept > self._limits.total_size:
+            self._make_room(stream)
         if not stream.subscribers:
             return
-        stream.push(packet, publisher)
-        clean = not self._dirty
-        self._dirty[channel] = stream
-        if clean:
-            self._defer(self.flush)
-        if stream.full:
+        if publisher not in stream.subscribers:
+            publisher = None
+        if publisher is not None:
+            self.catch_up(publisher)
+            stream.hand((replace(message, own=True),), (publisher,))
+        full = stream.push(message, publisher)
+        dirty = self._dirty
+        if channel not in dirty:
+            dirty[channel] = stream
+            if len(dirty) == 1:
+                self._defer(self.flush)
+        if full:
             while not stream.flush(self._readers_in_a_row):
                 pass
 
     def catch_up(self, subscriber: Subscriber) -> None:
         """Deliver at once what is pending for one subscriber. Call it before sending it anything else."""
+        dirty = self._dirty
+        if not dirty:
+            return
         mine = self._channels_of.get(subscriber)
-        if mine and not mine.isdisjoint(self._dirty):
+        if mine and not mine.isdisjoint(dirty):
             for stream in [stream for channel, stream in self._dirty.items() if channel in mine]:
                 stream.catch_up(subscriber)
 
@@ -430,12 +441,8 @@ class Hub:
                 return
             self._drop_idle(channel)
 
-    def _keep(self, stream: _Stream, packet: Packet, now: float) -> None:
-        before = stream.size
-        stream.history.append((now, packet))
-        stream.size += packet.size
-        stream.trim(now)
-        self._kept += stream.size - before
+    def _make_room(self, stream: _Stream) -> None:
+        """Forget until all histories are within the limit again: idle channels, then the oldest of the one given."""
         while self._kept > self._limits.total_size:
             idle = next(iter(self._idle), None)
             if idle is not None and self._streams[idle] is not stream:

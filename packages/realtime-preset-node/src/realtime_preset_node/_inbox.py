@@ -80,7 +80,9 @@ class Inbox:
 
     def __init__(self, settings: SessionSettings, now: float) -> None:
         self.waiting: deque[tuple[Waiting, int]] = deque()
-        self._settings = settings
+        self._most = settings.inbox
+        self._largest = settings.inbox_size
+        self._burst = settings.limits.burst
         self._max_frame_bytes = settings.max_message_bytes + ENVELOPE_BYTES
         self._bucket = TokenBucket(rate=settings.limits.rate, burst=settings.limits.burst, now=now)
         self._size = 0
@@ -100,7 +102,7 @@ class Inbox:
                 frame = error
         wait = self._bucket.take(now)
         if wait:
-            if self._bucket.debt > self._settings.limits.burst:
+            if self._bucket.debt > self._burst:
                 return Closing(CloseCode.TOO_MANY_FRAMES, "the client did not slow down when it was told to")
             if not isinstance(frame, _ALWAYS):
                 return TooFast(frame.id, wait)
@@ -126,4 +128,4 @@ class Inbox:
         return frame
 
     def _is_full(self) -> bool:
-        return len(self.waiting) >= self._settings.inbox or self._size >= self._settings.inbox_size
+        return len(self.waiting) >= self._most or self._size >= self._largest

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Protocol, cast
 
@@ -40,7 +40,7 @@ from ._frames import (
     ErrorFrame,
     Gap,
     Hello,
-    Message,
+    Messages,
     Ok,
     Ping,
     Pong,
@@ -156,7 +156,7 @@ class NodeLink:
         return SubscribeAck(
             position=Position(acked.epoch, acked.offset),
             recovered=acked.recovered,
-            missed=[self._inbound(message, acked.epoch) for message in acked.missed],
+            missed=[message for run in acked.missed for message in _inbound(run, acked.epoch)],
         )
 
     async def unsubscribe(self, channel: str, /) -> None:
@@ -275,10 +275,12 @@ class NodeLink:
 
     def _handle(self, frame: ServerFrame) -> None:
         match frame:
-            case Message(channel):
+            case Messages(channel):
                 epoch = self._epochs.get(channel)
                 if epoch is not None:
-                    self._sink.message(channel, self._inbound(frame, epoch))
+                    for message in _inbound(frame, epoch):
+                        if self._ended is None:
+                            self._sink.message(channel, message)
             case Gap(channel, reason, missed):
                 if channel in self._epochs:
                     self._sink.gap(channel, f"the server dropped {missed} message(s): {reason}")
@@ -406,9 +408,12 @@ class NodeLink:
         except ConnectionLostError:
             return
 
-    @staticmethod
-    def _inbound(message: Message, epoch: str) -> Inbound:
-        return Inbound(message.data, Position(epoch, message.offset), message.own, message.user, message.superseded)
+
+def _inbound(run: Messages, epoch: str) -> Iterator[Inbound]:
+    superseded = run.superseded
+    for offset, data in enumerate(run.data, run.offset):
+        yield Inbound(data, Position(epoch, offset), run.own, run.user, superseded)
+        superseded = 0
 
 
 def _entry(member: PresenceMember) -> PresenceEntry:

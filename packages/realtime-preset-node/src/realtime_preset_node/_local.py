@@ -88,6 +88,10 @@ class _LocalSink:
         self._empty.set()
 
     @property
+    def transport(self) -> None:
+        """There is no network."""
+
+    @property
     def backlog(self) -> int:
         """Bytes that wait for the client's turn."""
         return self._backlog

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from tanstack_realtime import Channel, RealtimeError
 from tanstack_realtime.server import Permissions, Publication
 
-__all__ = ["AdmitPresence", "AdmitPublish", "AdmitSubscribe", "Authenticate", "Closing", "Operation", "Outcome"]
+from ._frames import Publish
+
+__all__ = ["AdmitPresence", "AdmitSubscribe", "Authenticate", "Closing", "Operation", "Outcome"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +26,6 @@ class AdmitSubscribe:
 
     user_id: str
     channel: str
-
-
-@dataclass(slots=True)  # one is made per message, and frozen ones take three times as long
-class AdmitPublish:
-    """Pass a message through the gate. Outcome: the publication, or an error. `text` is that of `Publish`."""
-
-    user_id: str
-    channel: str
-    data: Any
-    text: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +44,7 @@ class Closing:
     reason: str
 
 
-Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPublish | AdmitPresence
+Operation: TypeAlias = Authenticate | AdmitSubscribe | AdmitPresence | Publish
+"""A `Publish` is to be passed through the gate, for the session's user. Outcome: the publication, or an error."""
+
 Outcome: TypeAlias = tuple[str, float | None] | tuple[Channel, Permissions] | Publication | RealtimeError

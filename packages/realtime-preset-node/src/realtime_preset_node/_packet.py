@@ -22,22 +22,23 @@ class Packet:
     Attributes:
         text: the frames, with the separator between them.
         size: of `text` in UTF-8 bytes.
+        wire: the WebSocket frame of a server that carries the text: unmasked, uncompressed. Made when it is first read.
     """
 
-    __slots__ = ("_wire", "size", "text")
+    __slots__ = ("size", "text", "wire")
+
+    wire: bytes
 
     def __init__(self, text: str, size: int | None = None) -> None:
         self.text = text
         self.size = size if size is not None else len(text) if text.isascii() else len(text.encode())
-        self._wire: bytes | None = None
 
-    @property
-    def wire(self) -> bytes:
-        """The WebSocket frame of a server that carries the text: unmasked, uncompressed."""
-        wire = self._wire
-        if wire is None:
-            wire = self._wire = _server_header(self.size) + self.text.encode()
-        return wire
+    def __getattr__(self, name: str) -> bytes:
+        # Asked only for what is not set: every further reader gets the attribute, without a call.
+        if name != "wire":
+            raise AttributeError(name)
+        self.wire = _server_header(self.size) + self.text.encode()
+        return self.wire
 
 
 def _server_header(size: int) -> bytes:

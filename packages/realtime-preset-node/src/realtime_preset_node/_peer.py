@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from tanstack_realtime import RealtimeError
 from tanstack_realtime.server import Publication, ServerContext
 
-from ._frames import CloseCode
-from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Operation, Outcome
-from ._packet import BATCH_BYTES, join_packets
+from ._frames import SEPARATOR, CloseCode, Publish
+from ._operations import AdmitPresence, AdmitSubscribe, Authenticate, Operation, Outcome
+from ._packet import BATCH_BYTES, Packet, join_packets
 from ._session import Session
 from ._settings import SessionSettings
 from ._slow import LagQueue
 
 if TYPE_CHECKING:
     from ._hub import Hub, Lane
-    from ._packet import Packet
+    from ._message import Numbered
     from ._presence import Rooms
     from ._registry import Registry
     from ._sink import Sink
-    from ._slow import Droppable
 
 __all__ = ["Peer", "PeerFactory"]
 
@@ -81,12 +80,14 @@ class Peer:
         "_answers_size",
         "_authenticate",
         "_catcher",
+        "_direct",
         "_finished",
         "_high_water",
         "_is_answering",
         "_lagging",
         "_loop",
         "_room",
+        "_room_for_answers",
         "_shared",
         "_sink",
         "_timer",
@@ -105,15 +106,19 @@ class Peer:
         self._shared = shared
         self._sink = sink
         self._high_water = shared.high_water
+        self._direct: asyncio.Transport | None = None
+        """Takes a packet while nothing waits: no answer, nothing in its own buffer."""
         self._authenticate = authenticate
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._worker: asyncio.Task[None] | None = None
         self._lagging: dict[str, LagQueue] = {}
         self._is_answering = False
-        self._answers: list[Packet] = []
+        self._answers: list[str] = []
         """What the session has said in this turn of the loop: one write, however many requests it answers."""
         self._answers_size = 0
+        self._room_for_answers = self._high_water
+        """Bytes that may be said in this turn. A client that does not read its answers gets no more of them."""
         self._catcher: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._finished = False
@@ -133,29 +138,55 @@ class Peer:
 
     def deliver(self, packet: Packet, /) -> None:
         """Take frames for the client; close the connection if it does not read fast enough."""
-        if self._finished:
-            return
+        # What most readers of most messages cost, so there is nothing more to it.
+        direct = self._direct
+        if direct is not None and not direct.get_write_buffer_size() and not direct.is_closing():
+            direct.write(packet.wire)
+        else:
+            self._deliver(packet)
+
+    def answer(self, frame: str, /) -> None:
+        """Take one frame for the client. Those of one turn of the loop are one write."""
         if self._is_answering:
-            if not self._answers:
-                self._loop.call_soon(self._send_answers)
-            self._answers.append(packet)
-            self._answers_size += packet.size
-            if self._answers_size >= BATCH_BYTES:
-                self._send_answers()
-            return
-        if self._answers:
+            self._say(frame, len(frame) if frame.isascii() else len(frame.encode()))
+        else:
+            self.deliver(Packet(frame))
+
+    def _deliver(self, packet: Packet) -> None:
+        if self._is_answering:
+            self._say(packet.text, packet.size)
+        elif not self._finished:
             self._send_answers()
-        if not self._sink.write(packet):
-            self._too_slow()
+            if not self._sink.write(packet):
+                self._too_slow()
+
+    def _say(self, text: str, size: int) -> None:
+        if not self._answers:
+            self._loop.call_soon(self._send_answers)
+        elif self._answers_size + size > BATCH_BYTES:
+            self._send_answers()
+        self._answers.append(text)
+        self._answers_size += size
+
+    def _turn(self, *, answering: bool) -> None:
+        """Begin or end to say something, which goes behind what was said before, and before what others say."""
+        self._is_answering = answering
+        if answering:
+            self._room_for_answers = self._high_water - self._sink.backlog
+        self._direct = None if answering or self._answers or self._finished else self._sink.transport
 
     def _send_answers(self) -> None:
         if self._answers and not self._finished:
-            answers, self._answers = self._answers, []
+            packet = Packet(SEPARATOR.join(self._answers))
+            self._answers = []
+            self._room_for_answers -= self._answers_size
             self._answers_size = 0
-            if not all(self._sink.write(packet) for packet in join_packets(answers)):
+            if not self._sink.write(packet):
                 self._too_slow()
+            elif not self._is_answering:
+                self._turn(answering=False)
 
-    def offer(self, lane: Lane, messages: Sequence[Droppable], joined: Sequence[Packet], /) -> None:
+    def offer(self, lane: Lane, messages: Sequence[Numbered], joined: Sequence[Packet], /) -> None:
         """Take messages that may wait, and be superseded or dropped, while the client does not read."""
         if self._finished:
             return
@@ -191,17 +222,24 @@ class Peer:
         """
         session, now = self.session, self._loop.time()
         is_last = False
-        for _ in range(limit):
-            text = next(frames, None)
-            is_last = text is None or session.closing is not None
-            if text is None or is_last:
-                break
-            session.receive(text, now)
-            if session.inbox_full:
-                self._go_on()
-                if session.inbox_full:
+        self._turn(answering=True)
+        try:
+            for _ in range(limit):
+                text = next(frames, None)
+                is_last = text is None or session.closing is not None
+                if text is None or is_last:
                     break
-        self._go_on()
+                operation = session.receive(text, now, ready=self._worker is None)
+                if operation is not None:
+                    step = self._run(operation, now)
+                    if step is not None:
+                        self._worker = self._loop.create_task(self._work(step))
+                elif session.inbox_full:
+                    break
+        except Exception as error:  # noqa: BLE001 -- a bug here must cost one connection, not the server
+            self._fail(error)
+        finally:
+            self._turn(answering=False)
         self._settle()
         return is_last
 
@@ -275,6 +313,7 @@ class Peer:
             self._shared.hub.catch_up(self)
             self._send_answers()
         self._finished = True
+        self._direct = None
         # Out of the hub before the close frame: a closed connection must not count as a subscriber.
         self._shared.hub.remove(self, self._loop.time())
         self._shared.rooms.remove(self)
@@ -323,23 +362,31 @@ class Peer:
 
     def _advance(self, outcome: Outcome | None) -> _Step | None:
         """Tell the session an outcome and go on until something must be waited for, which is returned."""
-        session, now = self.session, self._loop.time()
-        self._is_answering = True
+        now = self._loop.time()
+        self._turn(answering=True)
         try:
-            while True:
-                if outcome is not None:
-                    session.complete(outcome, now)
-                    if self._sink.backlog + self._answers_size > self._high_water:
-                        return self._relieve()
-                operation = session.next_operation()
-                if operation is None:
-                    return None
-                begun = self._begin(operation)
-                if not isinstance(begun, (Publication, RealtimeError)):
-                    return begun
-                outcome = begun
+            if outcome is not None:
+                self.session.complete(outcome, now)
+                if self._answers_size > self._room_for_answers:
+                    return self._relieve()
+            operation = self.session.next_operation()
+            return None if operation is None else self._run(operation, now)
         finally:
-            self._is_answering = False
+            self._turn(answering=False)
+
+    def _run(self, operation: Operation, now: float) -> _Step | None:
+        """Ask the gate, and go on until something must be waited for, which is returned."""
+        session = self.session
+        current: Operation | None = operation
+        while current is not None:
+            outcome = self._begin(current)
+            if not isinstance(outcome, (Publication, RealtimeError)):
+                return outcome
+            session.complete(outcome, now)
+            if self._answers_size > self._room_for_answers:
+                return self._relieve()
+            current = session.next_operation()
+        return None
 
     async def _relieve(self) -> None:
         self._send_answers()
@@ -348,9 +395,9 @@ class Peer:
     def _begin(self, operation: Operation) -> Publication | RealtimeError | _Step:
         try:
             match operation:
-                case AdmitPublish():
-                    gate = self._shared.context.gate
-                    return gate.begin_publish(operation.user_id, operation.channel, operation.data, text=operation.text)
+                case Publish() as publish:
+                    gate, user_id = self._shared.context.gate, self.session.user_id or ""
+                    return gate.begin_publish(user_id, publish.channel, publish.data, text=publish.text)
                 case Authenticate(token):
                     return self._authenticate(token)
                 case AdmitSubscribe(user_id, wire):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeGuard, cast
 
@@ -24,7 +24,7 @@ from ._frames import (
     ErrorFrame,
     Gap,
     Hello,
-    Message,
+    Messages,
     Ok,
     Ping,
     Pong,
@@ -49,12 +49,11 @@ from ._frames import (
 
 __all__ = [
     "auth_request_frame",
-    "body_of",
     "client_frame",
     "error_frame",
     "gap_frame",
-    "message_body",
-    "message_frame",
+    "messages_body",
+    "messages_frame",
     "ok_frame",
     "parse_client_frame",
     "parse_server_frame",
@@ -66,7 +65,6 @@ __all__ = [
     "presence_revoked_frame",
     "revoked_frame",
     "subscription_frame",
-    "superseding",
     "welcome_frame",
 ]
 
@@ -165,19 +163,19 @@ def _subscribe(m: _Members) -> Subscribe:
     return Subscribe(m.integer("id"), m.text("channel"), since)
 
 
-def _message(m: _Members, channel: str) -> Message:
+def _messages(m: _Members, channel: str) -> Messages:
     user = m.text("user") if m.has("user") else None
     superseded = m.integer("superseded") if m.has("superseded") else 0
-    return Message(channel, m.integer("offset"), m.raw("data"), user, m.has("own") and m.flag("own"), superseded)
+    return Messages(channel, m.integer("offset"), m.array("data"), user, m.has("own") and m.flag("own"), superseded)
 
 
 def _subscription(m: _Members) -> Subscription:
     channel = m.text("channel")
-    missed: list[Message] = []
+    missed: list[Messages] = []
     for item in m.array("missed") if m.has("missed") else []:
         if not isinstance(item, dict):
             raise m.fail("'missed' must be an array of objects")
-        missed.append(_message(_Members(cast("dict[str, Any]", item)), channel))
+        missed.append(_messages(_Members(cast("dict[str, Any]", item)), channel))
     recovered = m.flag("recovered") if m.has("recovered") else None
     return Subscription(m.integer("id"), channel, m.text("epoch"), m.integer("offset"), recovered, tuple(missed))
 
@@ -236,7 +234,7 @@ _SERVER_FRAMES: Final[Mapping[str, Callable[[_Members], ServerFrame]]] = {
         m.flag("retryable"),
         m.seconds("retry_after") if m.has("retry_after") else None,
     ),
-    "message": lambda m: _message(m, m.text("channel")),
+    "messages": lambda m: _messages(m, m.text("channel")),
     "gap": lambda m: Gap(m.text("channel"), m.text("reason"), m.integer("missed")),
     "revoked": lambda m: Revoked(m.text("channel"), m.text("code"), m.text("reason")),
     "ping": lambda m: Ping(m.integer("id") if m.has("id") else None),
@@ -265,11 +263,11 @@ def parse_client_frame(text: str) -> ClientFrame:
         BadFrameError: not JSON, or a known frame with a wrong or missing member.
     """
     head = _PUBLISH.match(text)
-    if head is not None:
-        start = head.end()
-        scanned = scan_json(text, start)
-        if scanned is not None and start + len(scanned[1]) + 1 == len(text) and text[-1] == "}":
-            return Publish(int(head[1]), head[2], *scanned)
+    if head is not None and text.endswith("}"):
+        scanned = scan_json(text, head.end(), -1)
+        if scanned is not None:
+            number, channel = head.groups()
+            return Publish(int(number), channel, *scanned)
     kind, members = _members(text)
     parse = _CLIENT_FRAMES.get(kind)
     return UnknownFrame(kind, members.id) if parse is None else parse(members)
@@ -355,26 +353,29 @@ def auth_request_frame(within: float) -> str:
     return f'{{"type":"auth","within":{within:.3f}}}'
 
 
-def message_body(offset: int, text: str, user_id: str | None) -> str:
-    """Write what a live message and a replayed one have in common, from a payload that is JSON already."""
+def messages_body(offset: int, texts: Iterable[str], user_id: str | None) -> str:
+    """Write what live messages and replayed ones have in common, from payloads that are JSON already.
+
+    Args:
+        offset: number of the first.
+        texts: payloads of messages that follow each other.
+        user_id: who published them all.
+    """
     user = "" if user_id is None else f',"user":{_quoted(user_id)}'
-    return f'"offset":{offset},"data":{text}{user}'
+    return f'"offset":{offset},"data":[{",".join(texts)}]{user}'
 
 
-def message_frame(channel: str, body: str, *, own: bool = False) -> str:
-    """Write a live message. A canonical channel needs no escaping: it is ASCII without quotes and backslashes."""
-    mark = ',"own":true' if own else ""
-    return f'{{"type":"message","channel":"{channel}",{body}{mark}}}'
+def messages_frame(channel: str, body: str, *, own: bool = False, superseded: int = 0) -> str:
+    """Write live messages. A canonical channel needs no escaping: it is ASCII without quotes and backslashes.
 
-
-def body_of(channel: str, frame: str) -> str:
-    """Return the body that a live message of the channel, without a mark, was written with."""
-    return frame[len(message_frame(channel, "")) - 1 : -1]
-
-
-def superseding(frame: str, count: int) -> str:
-    """Add to a live message how many messages right before it were not sent, since later ones supersede them."""
-    return f'{frame[:-1]},"superseded":{count}}}'
+    Args:
+        channel: wire string.
+        body: see `messages_body`.
+        own: whether they are for their publisher.
+        superseded: how many messages right before them were not sent, since later ones supersede them.
+    """
+    marks = (',"own":true' if own else "") + (f',"superseded":{superseded}' if superseded else "")
+    return f'{{"type":"messages","channel":"{channel}",{body}{marks}}}'
 
 
 def gap_frame(channel: str, reason: str, missed: int) -> str:
@@ -385,7 +386,7 @@ def gap_frame(channel: str, reason: str, missed: int) -> str:
 def subscription_frame(
     identifier: int, channel: str, epoch: str, offset: int, recovered: bool | None, missed: Sequence[str]
 ) -> str:
-    """Write the acknowledgement of a subscribe; `missed` holds message bodies."""
+    """Write the acknowledgement of a subscribe; `missed` holds bodies, see `messages_body`."""
     tail = ""
     if recovered is not None:
         tail = f',"recovered":{"true" if recovered else "false"}'

@@ -3,7 +3,7 @@
 It does no I/O, owns no task and reads no clock. The shell around it
 
 1. passes every received frame to `receive`,
-2. while `next_operation` gives one, runs it against the gate and passes the outcome to `complete`,
+2. while that or `next_operation` gives an operation, runs it against the gate and passes the outcome to `complete`,
 3. calls `tick` when `deadline` is reached,
 4. closes the connection with `closing` as soon as that is set, and calls `end` when the connection is gone.
 
@@ -48,7 +48,7 @@ from ._frames import (
 from ._grants import Grants, presence_grant
 from ._hub import Hub
 from ._inbox import Inbox, Recheck, TooFast, Waiting
-from ._operations import AdmitPresence, AdmitPublish, AdmitSubscribe, Authenticate, Closing, Operation, Outcome
+from ._operations import AdmitPresence, AdmitSubscribe, Authenticate, Closing, Operation, Outcome
 from ._presence import Rooms
 from ._protocol import (
     auth_request_frame,
@@ -128,27 +128,40 @@ class Session:
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
-    def receive(self, text: str, now: float) -> None:
-        """Take one frame. A broken one is answered, never a reason to close, except before the hello is done."""
+    def receive(self, text: str, now: float, *, ready: bool = False) -> Operation | None:
+        """Take one frame. A broken one is answered, never a reason to close, except before the hello is done.
+
+        Args:
+            text: the frame.
+            now: seconds on the caller's clock.
+            ready: whether the caller can run an operation now.
+
+        Returns:
+            What to ask the gate, as `next_operation` does, if the caller is ready and it is this frame's turn.
+        """
         if self.closing is not None:
-            return
-        if self._watch.hear(now):
+            return None
+        if now > self._watch.heard and self._watch.hear(now):
             self._grants.stall(stalled=False)
-        frame = self._inbox.read(text, now)
+        inbox = self._inbox
+        frame = inbox.read(text, now)
         if isinstance(frame, Closing):
             self.closing = frame
-            return
+            return None
         if isinstance(frame, (Ping, Pong)):
             if isinstance(frame, Ping):
                 self._answers.send(pong_frame(frame.id))
-            return
-        if self._state is _State.NEW and not self._inbox.waiting and not isinstance(frame, Hello):
+            return None
+        if self._state is _State.NEW and not inbox.waiting and not isinstance(frame, Hello):
             self.close(CloseCode.PROTOCOL_ERROR, "the first frame must be hello")
-            return
-        if self._inbox.full:
+            return None
+        if ready and self._running is None and not inbox.waiting:
+            return self._handle(frame)
+        if inbox.full:
             self.close(CloseCode.TOO_MANY_FRAMES, "more frames were sent at once than the server lets wait")
-            return
-        self._inbox.put(frame, len(text))
+            return None
+        inbox.put(frame, len(text))
+        return None
 
     def next_operation(self) -> Operation | None:
         """Handle what waits up to the next frame that needs the gate, and return what to ask it.
@@ -172,12 +185,13 @@ class Session:
             if isinstance(request, Hello):
                 self._move(_State.NEW)
             return
-        match request, outcome:  # what comes most often is first
-            case Publish(), Publication():
-                wire = request.channel
-                self._hub.publish(wire, outcome.text, outcome.user_id, now, publisher=self._outbox, data=outcome.data)
-                self._observer.published(outcome)
-                self._answers.send(ok_frame(request.id))
+        if isinstance(request, Publish) and isinstance(outcome, Publication):  # what comes most often is first
+            wire = request.channel
+            self._hub.publish(wire, outcome.text, outcome.user_id, now, publisher=self._outbox, data=outcome.data)
+            self._observer.published(outcome)
+            self._answers.send(ok_frame(request.id))
+            return
+        match request, outcome:
             case Hello(), (str() as user_id, float() | int() | None as expires_in):
                 self._grants.client_id = request.client
                 self._open(user_id, expires_in, now)
@@ -282,11 +296,10 @@ class Session:
         self._state = state
 
     def _handle(self, frame: Waiting) -> Operation | None:
-        user_id = self.user_id or ""
         match frame:
             case Publish():
                 self._running = frame
-                return AdmitPublish(user_id, frame.channel, frame.data, frame.text)
+                return frame
             case Hello() if self._state is _State.NEW:
                 if not set(frame.versions) & set(VERSIONS):
                     self.close(CloseCode.UNSUPPORTED_VERSION, f"this server speaks protocol versions {list(VERSIONS)}")
@@ -302,7 +315,7 @@ class Session:
             case Subscribe():
                 if self._grants.has_room(frame.id, frame.channel):
                     self._running = frame
-                    return AdmitSubscribe(user_id, frame.channel)
+                    return AdmitSubscribe(self.user_id or "", frame.channel)
             case TooFast():
                 error = RealtimeError(
                     "requests come too fast", code="rate_limited", retryable=True, retry_after=frame.wait
@@ -316,7 +329,7 @@ class Session:
                 usable = isinstance(frame, PresenceObserve) or self._grants.state_text(frame) is not None
                 if usable and self._grants.has_room(frame.id, presence_grant(frame.channel)):
                     self._running = frame
-                    return AdmitPresence(user_id, frame.channel)
+                    return AdmitPresence(self.user_id or "", frame.channel)
             case PresenceUpdate():
                 self._grants.update(frame)
             case PresenceLeave():

@@ -29,6 +29,11 @@ class Sink(Protocol):
     """Takes one connection's outgoing frames. Everything but `drained` returns at once."""
 
     @property
+    def transport(self) -> asyncio.Transport | None:
+        """What takes WebSocket frames past this sink while nothing waits; None for no such thing, or when closed."""
+        ...
+
+    @property
     def backlog(self) -> int:
         """Bytes that are accepted but not yet handed to the network."""
         ...
@@ -85,6 +90,10 @@ class AsgiSink:
         self._wake: asyncio.Future[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def transport(self) -> None:
+        """There is no access."""
 
     @property
     def backlog(self) -> int:

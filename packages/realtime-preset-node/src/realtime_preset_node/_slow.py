@@ -20,10 +20,11 @@ from typing import Any, Literal, TypeAlias, cast
 
 from tanstack_realtime import ConfigurationError, RealtimeError, parse_channel
 
+from ._message import Numbered, write_messages
 from ._packet import Packet
-from ._protocol import gap_frame, superseding
+from ._protocol import gap_frame
 
-__all__ = ["DropOldest", "Droppable", "LagQueue", "LatestPerKey", "SlowReader", "SlowReaders", "message_key"]
+__all__ = ["DropOldest", "LagQueue", "LatestPerKey", "SlowReader", "SlowReaders", "message_key"]
 
 
 def message_key(data: Any) -> Hashable:
@@ -123,22 +124,6 @@ class SlowReaders:
         return key
 
 
-class Droppable(Packet):
-    """One message that may be dropped.
-
-    Attributes:
-        offset: its number.
-        key: what it is about, or None.
-    """
-
-    __slots__ = ("key", "offset")
-
-    def __init__(self, text: str, offset: int, key: Hashable) -> None:
-        super().__init__(text)
-        self.offset = offset
-        self.key = key
-
-
 class LagQueue:
     """A channel's messages that one reader has not taken yet.
 
@@ -152,12 +137,12 @@ class LagQueue:
         """Bytes that wait."""
         self._channel = channel
         self._room = policy.messages if isinstance(policy, DropOldest) else policy.keys
-        self._waiting: OrderedDict[Hashable, Droppable] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, Numbered] = OrderedDict()
         self._before: int | None = None
         self.lost = 0
         """How many messages were dropped that nothing supersedes."""
 
-    def push(self, message: Droppable) -> None:
+    def push(self, message: Numbered) -> None:
         """Take a message, and forget what the policy allows."""
         if self._before is None:
             self._before = message.offset - 1
@@ -175,15 +160,12 @@ class LagQueue:
 
     def drain(self) -> Sequence[Packet]:
         """Return what is to be sent, and be empty."""
-        before = self._before
+        after = self._before
         packets: list[Packet] = []
         if self.lost:
             packets.append(Packet(gap_frame(self._channel, "lagged", self.lost)))
-            before = None
-        for message in self._waiting.values():
-            superseded = 0 if before is None else message.offset - before - 1
-            packets.append(Packet(superseding(message.text, superseded)) if superseded else message)
-            before = message.offset
+            after = None
+        packets.extend(write_messages(self._channel, self._waiting.values(), after=after))
         self._waiting.clear()
         self._before, self.lost, self.size = None, 0, 0
         return packets

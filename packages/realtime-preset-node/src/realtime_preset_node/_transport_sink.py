@@ -89,6 +89,11 @@ class TransportSink:
         transport.set_write_buffer_limits(high=high_water)
 
     @property
+    def transport(self) -> asyncio.Transport | None:
+        """What takes WebSocket frames, until this is closed."""
+        return None if self._closing is not None else self._transport
+
+    @property
     def backlog(self) -> int:
         """Bytes in the transport's buffer."""
         return self._transport.get_write_buffer_size()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from json.scanner import make_scanner
 from math import isfinite
 from typing import Any, Final, NoReturn, cast
 
@@ -30,7 +31,7 @@ def _finite(number: str) -> float:
 
 # Kept: making them takes longer than a small message does.
 _DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
-_FINITE_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+_scan_finite: Final = make_scanner(cast("Any", json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)))
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -80,7 +81,7 @@ def decode_object(text: str | bytes, /) -> Mapping[str, Any]:
         return {}
 
 
-def scan_json(text: str, start: int) -> tuple[Any, str] | None:
+def scan_json(text: str, start: int, stop: int) -> tuple[Any, str] | None:
     """Read one JSON value out of a text, if those characters can be passed on as they are.
 
     They cannot where `encode_json` would refuse the value, which is numbers that are not finite, lone surrogates and
@@ -90,18 +91,22 @@ def scan_json(text: str, start: int) -> tuple[Any, str] | None:
     Args:
         text: holds the value.
         start: where it begins.
+        stop: where it must end.
 
     Returns:
         The value and its text; None where `decode_json` and `encode_json` must decide.
     """
+    raw = text[start:stop]
     try:
-        value, end = _FINITE_DECODER.raw_decode(text, start)
-        raw = text[start:end]
+        value, end = _scan_finite(raw, 0)
         if not raw.isascii():
             raw.encode()
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, StopIteration):
         return None
-    if "\\u" in raw or "\n" in raw or raw.count("[") + raw.count("{") > MAX_DEPTH:
+    if end != len(raw) or "\n" in raw or ("\\" in raw and "\\u" in raw):
+        return None
+    # Texts that are short, or open nothing inside of what they are, cannot nest too deep.
+    if end > 2 * MAX_DEPTH and ("[" in raw or raw.rfind("{")) and raw.count("[") + raw.count("{") > MAX_DEPTH:
         return None
     return value, raw
 

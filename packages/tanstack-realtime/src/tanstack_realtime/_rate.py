@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 __all__ = ["TokenBucket"]
 
 
@@ -23,14 +25,15 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """Take a token, and return the seconds after which there would have been one: 0.0 if it was there."""
-        if self._rate == float("inf"):
+        if self._rate == inf:
             return 0.0
+        burst = self._burst
         left = self._tokens + (now - self._at) * self._rate - 1.0
         self._at = now
-        if left > self._burst - 1.0:
-            left = self._burst - 1.0
-        elif left < -self._burst - 1.0:
-            left = -self._burst - 1.0
+        if left > burst - 1.0:
+            left = burst - 1.0
+        elif left < -burst - 1.0:
+            left = -burst - 1.0
         self._tokens = left
         return 0.0 if left >= 0.0 else -left / self._rate
 

@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Conditions", "MemorySocket", "SocketClosedError", "is_message"]
 
+_MESSAGES: Final = ('{"type":"message"', '{"type":"messages"')
+"""How the memory transport and the node preset begin what nobody is waiting for."""
+
 LOST: Final = 1006
 """Close code of a connection that ended without a close frame."""
 
 
 def is_message(frame: str) -> bool:
     """Whether a frame carries nothing but messages of channels: what a careless provider could lose or reorder."""
-    return all(part.startswith('{"type":"message"') for part in frame.split("\n"))
+    return all(part.startswith(_MESSAGES) for part in frame.split("\n"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
