@@ -169,14 +169,15 @@ class Settlements(Generic[T, K]):
 
     def _take(self, mutation: Mutation[T], *, is_accepted: bool = False) -> _Open[T] | None:
         known = self._open.pop(mutation, None)
-        if known is not None:
-            of_row = self._of_row[known.key]
-            if is_accepted:
-                self._overtake(mutation, of_row[: of_row.index(mutation)])
-            of_row.remove(mutation)
-            if not of_row:
-                del self._of_row[known.key]
-        if known is not None and known.insert_into is not None:
+        if known is None:
+            return None
+        of_row = self._of_row[known.key]
+        if is_accepted:
+            self._overtake(mutation, of_row[: of_row.index(mutation)])
+        of_row.remove(mutation)
+        if not of_row:
+            del self._of_row[known.key]
+        if known.insert_into is not None:
             self._feed.handler_ended(known.insert_into)
         return known
 
@@ -191,28 +192,27 @@ class Settlements(Generic[T, K]):
 
     def _rows(self, mutations: Sequence[Mutation[T]], result: object, *, from_handler: bool) -> list[T | None]:
         """Match returned rows to mutations: by key, what is left to inserts in order, since those may have new keys."""
+        waiting = {mutation.key: mutation for mutation in mutations if mutation.type != "delete"}
+        if result is None or not waiting:
+            return [None] * len(mutations)
         found: dict[Mutation[T], T] = {}
-        open_ = [mutation for mutation in mutations if mutation.type != "delete"]
-        if result is not None and open_:
-            returned = list(cast("Sequence[object]", result)) if isinstance(result, list | tuple) else [result]
-            rows: list[T] = []
-            for item in returned:
-                try:
-                    rows.append(self._codec.row(item))
-                except Exception as error:  # noqa: BLE001 -- the server has the mutation, so this must not undo it
-                    if from_handler:
-                        self._host.report(self._unusable(item, error))
-            by_key = {mutation.key: mutation for mutation in open_}
-            rest: list[T] = []
-            for row in rows:
-                mutation = by_key.pop(self._codec.key(row), None)
-                if mutation is None:
-                    rest.append(row)
-                else:
-                    found[mutation] = row
-            waiting = [mutation for mutation in open_ if mutation not in found]
-            if len(rest) == len(waiting) and (len(rest) == 1 or all(mutation.type == "insert" for mutation in waiting)):
-                found.update(zip(waiting, rest, strict=True))
+        rest: list[T] = []
+        for item in cast("Sequence[object]", result) if isinstance(result, list | tuple) else [result]:
+            try:
+                row = self._codec.row(item)
+            except Exception as error:  # noqa: BLE001 -- the server has the mutation, so this must not undo it
+                if from_handler:
+                    self._host.report(self._unusable(item, error))
+                continue
+            mutation = waiting.pop(self._codec.key(row), None)
+            if mutation is None:
+                rest.append(row)
+            else:
+                found[mutation] = row
+        if len(rest) == len(waiting) and (
+            len(rest) == 1 or all(mutation.type == "insert" for mutation in waiting.values())
+        ):
+            found.update(zip(waiting.values(), rest, strict=True))
         return [found.get(mutation) for mutation in mutations]
 
     def _unusable(self, item: object, error: Exception) -> RealtimeError:

@@ -113,7 +113,6 @@ class Scheduler:
             while self._is_due:
                 settled: list[Node] = []
                 while self._is_due:
-                    self._is_due = False
                     # By rank. A list grows while it is walked, so the walk comes to what is scheduled meanwhile.
                     for nodes in self._scheduled:
                         for node in nodes:
@@ -121,6 +120,8 @@ class Scheduler:
                             node.run()
                         settled += nodes
                         nodes.clear()
+                    # But for what is of a lower rank than the node that scheduled it.
+                    self._is_due = any(self._scheduled)
                 for node in settled:
                     try:
                         node.publish()

@@ -235,7 +235,8 @@ class Work:
 
     def _ended(self, _: asyncio.Task[None]) -> None:
         """Also a task that was cancelled before its first step ends here."""
-        self.fail(self.problem("cancelled"), report=False)
+        if not self.is_settled:
+            self.fail(self.problem("cancelled"), report=False)
 
     async def call(
         self, handler: Callable[[Transaction[Any]], Awaitable[Any]], mutations: Sequence[Mutation[Any]]
