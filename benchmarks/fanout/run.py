@@ -61,8 +61,8 @@ class Server:
 
 
 _PYTHON: Final = sys.executable
-# What relays frames as they are gets frames as long as the ones that the node preset makes.
-_LIKE_OURS: Final = ('{"type":"message","channel":"news","offset":100000,"data":', ',"user":"load"}')
+# What relays frames as they are gets frames as long as the node preset's frame of one message.
+_LIKE_OURS: Final = ('{"type":"messages","channel":"news","offset":100000,"data":[', '],"user":"load"}')
 _PLAIN: Final = ("ssubscribe", "pother")
 _OURS: Final = (
     'a{"type":"hello","versions":[1],"token":"load"}',

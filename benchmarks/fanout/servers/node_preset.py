@@ -14,7 +14,6 @@ from realtime_preset_node.uvicorn import FastProtocol
 from tanstack_realtime import Channel
 from tanstack_realtime.server import Permissions, Realtime, bearer_token
 
-
 EVERYTHING, NOTHING = Permissions(subscribe=True, publish=True), Permissions()
 
 

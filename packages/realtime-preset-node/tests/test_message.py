@@ -60,7 +60,7 @@ def test_nothing_is_written_for_nothing() -> None:
     st.none() | st.integers(0, 3),
 )
 def test_numbers_and_holes_survive(steps: list[tuple[int, str | None, bool]], before: int | None) -> None:
-    """Kills: a run that goes on over a hole, another publisher or an own message; a hole counted twice or not at all."""
+    """Kills: a run that goes on over a hole, another publisher or an own message; a hole counted twice or never."""
     messages = list[Numbered]()
     offset = before or 0
     for step, user_id, own in steps:

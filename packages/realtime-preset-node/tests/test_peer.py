@@ -15,14 +15,33 @@ from tanstack_realtime import Channel
 from tanstack_realtime.server import Permissions, Realtime, ServerContext, ServerPreset
 
 
+class Transport(asyncio.Transport):
+    """Takes what is written past the sink."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.waiting = 0
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.writes.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+
 class Sink:
     """Takes everything at once."""
 
     backlog = 0
-    transport = None
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Transport | None = None) -> None:
         self.writes: list[str] = []
+        self.transport = transport
 
     def write(self, packet: Packet, /) -> bool:
         self.writes.append(packet.text)
@@ -59,8 +78,8 @@ async def ann(_token: str | None) -> tuple[str, float | None]:
     return "ann", None
 
 
-async def connected(server: NodeServer) -> tuple[Peer, Sink]:
-    sink = Sink()
+async def connected(server: NodeServer, transport: Transport | None = None) -> tuple[Peer, Sink]:
+    sink = Sink(transport)
     peer = Peer(server.shared, sink=sink, authenticate=ann)
     server.attach(peer)
     peer.feed('{"type":"hello","versions":[1]}')
@@ -148,5 +167,33 @@ async def test_a_message_is_done_when_it_has_come_in_unless_a_hook_waits() -> No
         assert len(list(frames)) == 1
         assert peer.take(frames, 2)
         assert asyncio.all_tasks() == {asyncio.current_task()}
+        servers[0].detach(peer)
+        await peer.end(1006)
+
+
+async def test_who_has_taken_everything_is_written_to_directly() -> None:
+    servers = list[NodeServer]()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)):
+        transport = Transport()
+        peer, sink = await connected(servers[0], transport)
+        one, two, three, four = (Packet(text) for text in "1234")
+        peer.deliver(one)
+        transport.waiting = 1
+        peer.deliver(two)
+        transport.waiting, transport.closing = 0, True
+        peer.deliver(three)
+        transport.closing = False
+        peer.deliver(four)
+        assert (transport.writes, sink.writes) == ([one.wire, four.wire], ["2", "3"])
+        # Behind what was answered in this turn.
+        transport.writes.clear()
+        sink.writes.clear()
+        peer.feed('{"type":"unsubscribe","id":1,"channel":"a"}')
+        peer.deliver(one)
+        peer.deliver(two)
+        assert (transport.writes, sink.writes) == ([two.wire], ['{"type":"ok","id":1}', "1"])
+        peer.close(1012, "the server stops")
+        peer.deliver(three)
+        assert (len(transport.writes), sink.writes[-1]) == (1, "closed 1012")
         servers[0].detach(peer)
         await peer.end(1006)
