@@ -38,6 +38,19 @@ def test_what_is_written_is_read_equal(value: Any) -> None:
     assert "\n" not in text
 
 
+@given(_json.map(json.dumps), st.text(" \t\n\r\v\u00a0\ufeff,1", max_size=3), st.text(" \t\n\r\f\u2028]1", max_size=3))
+def test_text_around_a_value_is_read_as_the_library_reads_it(value: str, before: str, after: str) -> None:
+    """Kills: space that JSON has not is skipped; what follows the value is ignored; an empty text is a value."""
+    for text in (before + value + after, before):
+        try:
+            expected = json.loads(text)
+        except ValueError:
+            with pytest.raises(ValueError, match="line"):
+                decode_json(text)
+        else:
+            assert decode_json(text) == expected
+
+
 @pytest.mark.parametrize("obj", [False, True])
 def test_depth_is_bounded_both_ways(obj: bool) -> None:
     assert decode_json(encode_json(_nested(MAX_DEPTH, obj=obj))) == _nested(MAX_DEPTH, obj=obj)

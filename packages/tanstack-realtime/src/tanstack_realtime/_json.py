@@ -30,7 +30,7 @@ def _finite(number: str) -> float:
 
 
 # Kept: making them takes longer than a small message does.
-_DECODER: Final = json.JSONDecoder(parse_constant=_refuse_constant)
+_scan: Final = make_scanner(cast("Any", json.JSONDecoder(parse_constant=_refuse_constant)))
 _scan_finite: Final = make_scanner(cast("Any", json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)))
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -58,13 +58,25 @@ def decode_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         ValueError: not JSON, ``NaN`` or ``Infinity``, or nested more than `max_depth` levels deep.
     """
     try:
-        value = _DECODER.decode(text) if isinstance(text, str) else json.loads(text, parse_constant=_refuse_constant)
+        value = _decode(text) if isinstance(text, str) else json.loads(text, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError(f"nested more than {max_depth} levels deep") from None
     # Text cannot nest deeper than it has opening brackets, so that most messages skip the walk.
     brackets = text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
     if brackets > max_depth:
         _check_depth(value, max_depth)
+    return value
+
+
+def _decode(text: str) -> Any:
+    """Do what a `json.JSONDecoder` does; the two patterns that it looks for spaces with take longer than a message."""
+    text = text.strip(" \t\n\r")
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration as stop:
+        raise json.JSONDecodeError("Expecting value", text, stop.value) from None
+    if end != len(text):
+        raise json.JSONDecodeError("Extra data", text, end)
     return value
 
 
