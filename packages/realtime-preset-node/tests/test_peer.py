@@ -6,8 +6,10 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from realtime_preset_node import NodePreset
-from realtime_preset_node._packet import Packet
+from realtime_preset_node._packet import BATCH_BYTES, Packet
 from realtime_preset_node._peer import Peer
 from realtime_preset_node._server import NodeServer
 from tanstack_db.testing import settle
@@ -35,13 +37,14 @@ class Transport(asyncio.Transport):
 
 
 class Sink:
-    """Takes everything at once."""
-
-    backlog = 0
+    """Takes everything at once, but says that it has a backlog where told to."""
 
     def __init__(self, transport: Transport | None = None) -> None:
         self.writes: list[str] = []
         self.transport = transport
+        self.backlog = 0
+        self.empty = asyncio.Event()
+        self.empty.set()
 
     def write(self, packet: Packet, /) -> bool:
         self.writes.append(packet.text)
@@ -51,7 +54,7 @@ class Sink:
         self.writes.append(f"closed {code}")
 
     async def drained(self) -> None:
-        """Nothing waits."""
+        await self.empty.wait()
 
     def frames(self) -> list[dict[str, Any]]:
         return [json.loads(line) for text in self.writes for line in text.split("\n")]
@@ -88,10 +91,12 @@ async def connected(server: NodeServer, transport: Transport | None = None) -> t
     return peer, sink
 
 
-async def test_the_answers_of_one_turn_are_one_write_and_in_order() -> None:
+@pytest.mark.parametrize("direct", [False, True])
+async def test_the_answers_of_one_turn_are_one_write_and_in_order(direct: bool) -> None:
     servers = list[NodeServer]()
     async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)) as realtime:
-        peer, sink = await connected(servers[0])
+        transport = Transport() if direct else None
+        peer, sink = await connected(servers[0], transport)
         peer.feed('{"type":"subscribe","id":0,"channel":"a"}')
         for number in range(1, 51):
             peer.feed(f'{{"type":"publish","id":{number},"channel":"a","data":{number}}}')
@@ -106,7 +111,14 @@ async def test_the_answers_of_one_turn_are_one_write_and_in_order() -> None:
         await asyncio.sleep(0)
         await realtime.publish(("a", {}), 52)
         await settle()
-        assert [frame.get("data") for frame in sink.frames() if frame["type"] == "messages"] == [[51], [52]]
+        got = [frame["data"] for frame in sink.frames() if frame["type"] == "messages"]
+        if transport is None:
+            assert got == [[51], [52]]
+        else:
+            assert got == [[51]]
+            assert [write.partition(b"{")[2] for write in transport.writes] == [
+                b'"type":"messages","channel":"a","offset":52,"data":[52]}'
+            ]
         servers[0].detach(peer)
         await peer.end(1006)
 
@@ -195,5 +207,47 @@ async def test_who_has_taken_everything_is_written_to_directly() -> None:
         peer.close(1012, "the server stops")
         peer.deliver(three)
         assert (len(transport.writes), sink.writes[-1]) == (1, "closed 1012")
+        servers[0].detach(peer)
+        await peer.end(1006)
+
+
+def publish(number: int, size: int = 1) -> str:
+    return f'{{"type":"publish","id":{number},"channel":"a","data":"{"x" * size}"}}'
+
+
+async def test_who_does_not_read_its_answers_gets_no_more_of_them() -> None:
+    servers = list[NodeServer]()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)):
+        peer, sink = await connected(servers[0])
+        sink.backlog = servers[0].shared.high_water
+        sink.empty.clear()
+        peer.take(iter([publish(1), publish(2)]), 10)
+        peer.feed(publish(3))
+        await settle()
+        peer.feed(publish(4))
+        await settle()
+        assert [frame["id"] for frame in sink.frames()] == [1]
+        sink.backlog = 0
+        sink.empty.set()
+        await settle()
+        assert [frame["id"] for frame in sink.frames()] == [1, 2, 3, 4]
+        servers[0].detach(peer)
+        await peer.end(1006)
+
+
+async def test_many_answers_are_several_writes_and_count_as_said() -> None:
+    servers = list[NodeServer]()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)):
+        peer, sink = await connected(servers[0])
+        peer.feed('{"type":"subscribe","id":0,"channel":"a"}')
+        await settle()
+        sink.writes.clear()
+        high_water = servers[0].shared.high_water
+        size = 60_000
+        peer.take(iter([publish(number, size) for number in range(20)]), 20)
+        assert sum(map(len, sink.writes)) <= high_water + BATCH_BYTES
+        await settle()
+        assert [frame["id"] for frame in sink.frames() if frame["type"] == "ok"] == list(range(20))
+        assert all(len(text) <= BATCH_BYTES for text in sink.writes)
         servers[0].detach(peer)
         await peer.end(1006)
