@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tanstack_realtime._json import MAX_DEPTH, decode_json, decode_object, encode_json, scan_json
+from tanstack_realtime._json import MAX_DEPTH, Encoded, decode_json, decode_object, encode_json, scan_json
 
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -137,3 +137,13 @@ def test_what_is_no_object_has_no_members(text: str | bytes) -> None:
 
 def test_an_object_has_its_members() -> None:
     assert decode_object(b'{"a": [1]}') == {"a": [1]}
+
+
+def test_an_encoded_object_is_its_value_and_is_not_encoded_again() -> None:
+    encoded = Encoded({"a": [1, "é"]})
+    assert encoded == {"a": [1, "é"]}
+    assert encoded.text == '{"a":[1,"é"]}'
+    assert encode_json(encoded) is encoded.text
+    assert encode_json([encoded]) == '[{"a":[1,"é"]}]'
+    with pytest.raises(ValueError, match="levels deep"):
+        Encoded({"a": _nested(MAX_DEPTH)})

@@ -311,7 +311,8 @@ def client_frame(frame: ClientFrame) -> str:
         case Unsubscribe(identifier, channel):
             wire = {"type": "unsubscribe", "id": identifier, "channel": channel}
         case Publish(identifier, channel, data):
-            wire = {"type": "publish", "id": identifier, "channel": channel, "data": data}
+            # As in `messages_frame`, and `Encoded` data is not encoded again.
+            return f'{{"type":"publish","id":{identifier},"channel":"{channel}","data":{encode_json(data)}}}'
         case PresenceJoin(identifier, channel, state):
             wire = {"type": "presence.join", "id": identifier, "channel": channel, "state": state}
         case PresenceUpdate(identifier, channel, state):

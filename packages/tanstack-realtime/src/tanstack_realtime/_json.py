@@ -12,7 +12,7 @@ from json.scanner import make_scanner
 from math import isfinite
 from typing import Any, Final, NoReturn, cast
 
-__all__ = ["MAX_DEPTH", "as_object", "decode_json", "decode_object", "encode_json", "scan_json"]
+__all__ = ["MAX_DEPTH", "Encoded", "as_object", "decode_json", "decode_object", "encode_json", "scan_json"]
 
 MAX_DEPTH: Final = 64
 """Arrays and objects inside each other, at most. A reader with a deep stack still parses it."""
@@ -129,6 +129,8 @@ def encode_json(value: object, *, max_depth: int = MAX_DEPTH) -> str:
     Raises:
         ValueError: not representable: other types, ``NaN``, lone surrogates, nested more than `max_depth` levels deep.
     """
+    if isinstance(value, Encoded):
+        return value.text
     try:
         text = _ENCODER.encode(value)
         text.encode()
@@ -137,3 +139,20 @@ def encode_json(value: object, *, max_depth: int = MAX_DEPTH) -> str:
     if text.count("[") + text.count("{") > max_depth:
         _check_depth(json.loads(text), max_depth)
     return text
+
+
+class Encoded(dict[str, Any]):
+    """A JSON object that keeps its text: what is measured now is sent later. Nobody changes it.
+
+    Attributes:
+        text: what `encode_json` gives for it.
+
+    Raises:
+        ValueError: as `encode_json` does.
+    """
+
+    __slots__ = ("text",)
+
+    def __init__(self, value: Mapping[str, Any]) -> None:
+        super().__init__(value)
+        self.text: Final = encode_json(value)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
 from ._envelope import RowChange, row_message
-from ._json import encode_json
+from ._json import Encoded
 from ._replica import RowCodec, wire_key
 
 __all__ = ["Outcome"]
@@ -71,20 +72,18 @@ class Outcome(Generic[T]):
         """Something changed on the channel; the server function did not say what."""
         self._refetch.add(channel)
 
-    def messages(self, *, origin: str, limit: int) -> dict[str, dict[str, Any]]:
+    def messages(self, *, origin: str, limit: int) -> dict[str, Encoded]:
         """Return the message of each channel.
 
         Args:
             origin: this client instance.
             limit: largest message in bytes. A larger one, and one that JSON cannot carry, becomes a refetch.
         """
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Encoded] = {}
+        message = partial(row_message, id=self.id, origin=origin, traceparent=self.traceparent)
         for channel in {**self._changes, **dict.fromkeys(sorted(self._refetch))}:
-            changes = [] if channel in self._refetch else self._changes[channel]
-            message = row_message(changes, id=self.id, origin=origin, traceparent=self.traceparent)
-            if changes and not _fits(message, limit):
-                message = row_message((), id=self.id, origin=origin, traceparent=self.traceparent)
-            found[channel] = message
+            changes = () if channel in self._refetch else self._changes[channel]
+            found[channel] = _fitting(message(changes), limit) or Encoded(message(()))
         return found
 
     def _put(self, action: Any, row: T) -> None:
@@ -97,8 +96,9 @@ class Outcome(Generic[T]):
         self._changes.setdefault(self.codec.scope(row), []).append(change)
 
 
-def _fits(message: Mapping[str, Any], limit: int) -> bool:
+def _fitting(message: Mapping[str, Any], limit: int) -> Encoded | None:
     try:
-        return len(encode_json(message).encode()) <= limit
+        encoded = Encoded(message)
     except ValueError:
-        return False
+        return None
+    return encoded if len(encoded.text.encode()) <= limit else None
