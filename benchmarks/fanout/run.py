@@ -1,7 +1,7 @@
 """What one delivery of a message to one subscriber costs a server, next to other servers.
 
-Every server runs alone, pinned to one processor; the load generator, pinned to another, is the same program for all of
-them (load.c). The figure is the processor time of the server's threads and children divided by the deliveries, in
+One server works at a time, pinned to one processor; the load generator, pinned to another, is the same program for all
+of them (load.c). The figure is the processor time of the server's threads and children divided by the deliveries, in
 microseconds. Prints a table and writes ``benchmarks/results/fanout.json``. How to read it is in
 ``benchmarks/README.md``.
 """
@@ -9,6 +9,7 @@ microseconds. Prints a table and writes ``benchmarks/results/fanout.json``. How 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -23,7 +24,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 HERE: Final = Path(__file__).parent
 RESULTS: Final = HERE.parent / "results" / "fanout.json"
@@ -37,6 +38,9 @@ DELIVERIES: Final = {1: 60_000, 8: 240_000, 512: 2_000_000}
 """About how many are measured at once, by window."""
 
 UNIT: Final = "CPU us per delivery"
+
+Figures: TypeAlias = dict[tuple[str, int, str], list[float]]
+"""What each server, with so many subscribers, took in each round of a case."""
 
 
 @dataclass(frozen=True)
@@ -236,53 +240,63 @@ def _processors() -> tuple[int, int]:
     return mine[0], mine[-1]
 
 
-def measure(
-    names: Sequence[str], sizes: Sequence[int], rounds: int, load: Path
-) -> dict[tuple[str, int, str], list[float]]:
-    """Measure every server `rounds` times, in turns, so that a busy moment of the machine meets all of them."""
-    figures: dict[tuple[str, int, str], list[float]] = {}
+def measure(names: Sequence[str], sizes: Sequence[int], rounds: int, load: Path) -> Figures:
+    """Measure every server `rounds` times.
+
+    All servers of a size run at the same time and are measured in turns, one idle while another works, so that two
+    figures of a round are seconds apart: what else the machine does meets both.
+    """
+    figures: Figures = {}
     for size in sizes:
-        for _ in range(rounds):
+        with contextlib.ExitStack() as stack:
+            trials: dict[str, Trial] = {}
             for name in names:
-                trial = Trial(name, size, load)
-                try:
-                    trial.measure(8, 20_000)  # warm
-                    for case, window in WINDOWS.items():
+                trials[name] = trial = Trial(name, size, load)
+                stack.callback(trial.end)
+                trial.measure(8, 20_000)  # warm
+            for _ in range(rounds):
+                for case, window in WINDOWS.items():
+                    for name, trial in trials.items():
                         figures.setdefault((name, size, case), []).append(trial.measure(window, DELIVERIES[window]))
-                finally:
-                    trial.end()
                 print(".", end="", flush=True, file=sys.stderr)
     print(file=sys.stderr)
     return figures
 
 
-def report(figures: Mapping[tuple[str, int, str], Sequence[float]], names: Sequence[str], sizes: Sequence[int]) -> None:
-    """Print minimum and median for every server."""
+def report(figures: Figures, names: Sequence[str], sizes: Sequence[int]) -> None:
+    """Print minimum and median for every server, and how the preset compares with the floor."""
     print(f"{UNIT}: minimum (median)\n")
     print("| server | " + " | ".join(f"{n}, {case}" for n in sizes for case in WINDOWS) + " |")
     print("|---|" + "---|" * (len(sizes) * len(WINDOWS)))
     for name in names:
         samples = [figures[name, size, case] for size in sizes for case in WINDOWS]
         print(f"| {name} | " + " | ".join(f"{min(s):.2f} ({statistics.median(s):.2f})" for s in samples) + " |")
+    if OURS[0] in names and _FLOOR in names:
+        ratios = [ratio(figures, OURS[0], _FLOOR, size, case) for size in sizes for case in WINDOWS]
+        print("| preset by floor | " + " | ".join(f"{each:.2f}" for each in ratios) + " |")
 
 
-def rows(
-    figures: Mapping[tuple[str, int, str], Sequence[float]], names: Sequence[str], sizes: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Return the results: each of our two ways of writing by each other server, by minima."""
+def ratio(figures: Figures, ours: str, peer: str, size: int, case: str) -> float:
+    """Return the median of the rounds' ratios."""
+    pairs = zip(figures[ours, size, case], figures[peer, size, case], strict=True)
+    return statistics.median([mine / theirs for mine, theirs in pairs])
+
+
+def rows(figures: Figures, names: Sequence[str], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the results: each of our two ways of writing by each other server. Figures and ratio are medians."""
     result: list[dict[str, Any]] = []
     for us in (name for name in names if name in OURS):
         for peer in (name for name in names if name not in OURS):
             for size in sizes:
                 for case in WINDOWS:
-                    ours, theirs = min(figures[us, size, case]), min(figures[peer, size, case])
+                    ours, theirs = (statistics.median(figures[name, size, case]) for name in (us, peer))
                     result.append(
                         {
                             "case": f"{us} / {peer}, {case}",
                             "n": size,
                             "ours": round(ours, 3),
                             "peer": round(theirs, 3),
-                            "ratio": round(ours / theirs, 3),
+                            "ratio": round(ratio(figures, us, peer, size, case), 3),
                             "unit": UNIT,
                         }
                     )
@@ -298,7 +312,7 @@ def main() -> None:
     """Measure what is here, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, nargs="+", default=list(SIZES), help="numbers of subscribers")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", help="servers whose name contains one of these, comma-separated; writes no file")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _terminated)
