@@ -251,3 +251,20 @@ async def test_many_answers_are_several_writes_and_count_as_said() -> None:
         assert all(len(text) <= BATCH_BYTES for text in sink.writes)
         servers[0].detach(peer)
         await peer.end(1006)
+
+
+async def test_readers_do_not_wait_for_the_publishers_answer() -> None:
+    servers = list[NodeServer]()
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=keeping(servers)):
+        (publisher, first), (reader, second) = [await connected(servers[0]) for _ in range(2)]
+        for peer in (publisher, reader):
+            peer.feed('{"type":"subscribe","id":0,"channel":"a"}')
+        await settle()
+        second.writes = first.writes
+        first.writes.clear()
+        publisher.feed(publish(1))
+        await settle()
+        assert ["own" in text for text in first.writes] == [False, True]
+        for peer in (publisher, reader):
+            servers[0].detach(peer)
+            await peer.end(1006)

@@ -391,13 +391,15 @@ class Hub:
             publisher = None
         if publisher is not None:
             self.catch_up(publisher)
-            stream.hand((replace(message, own=True),), (publisher,))
         full = stream.push(message, publisher)
         dirty = self._dirty
         if channel not in dirty:
             dirty[channel] = stream
             if len(dirty) == 1:
                 self._defer(self.flush)
+        if publisher is not None:
+            # After the flush was asked for: whoever waits for the message is not to wait for the publisher's answer.
+            stream.hand((replace(message, own=True),), (publisher,))
         if full:
             while not stream.flush(self._readers_in_a_row):
                 pass
