@@ -79,12 +79,21 @@ _quoted = lru_cache(maxsize=1024)(json.dumps)
 
 
 class _Members:
-    """Typed access to a frame's members; every failure names the member and carries the frame's id."""
+    """Typed access to a frame's members; every failure names the member and carries the frame's id.
 
-    def __init__(self, members: Mapping[str, Any]) -> None:
+    Args:
+        members: what was read.
+        frame: the frame, where these are members of an object in it.
+    """
+
+    def __init__(self, members: Mapping[str, Any], frame: Mapping[str, Any] | None = None) -> None:
         self._members = members
-        identifier: object = members.get("id")
-        self.id = identifier if _is_int(identifier) and 0 <= identifier <= MAX_ID else None
+        self._frame = members if frame is None else frame
+
+    @property
+    def id(self) -> int | None:
+        identifier: object = self._frame.get("id")
+        return identifier if _is_int(identifier) and 0 <= identifier <= MAX_ID else None
 
     def fail(self, reason: str) -> BadFrameError:
         return BadFrameError(reason, id=self.id)
@@ -98,45 +107,46 @@ class _Members:
         return self._members[name]
 
     def text(self, name: str) -> str:
-        value = self.raw(name)
+        value: object = self._members.get(name)
         if not isinstance(value, str):
-            raise self.fail(f"{name!r} must be a string")
+            raise self._wrong(name, "a string")
         return value
 
     def integer(self, name: str) -> int:
-        value = self.raw(name)
+        value: object = self._members.get(name)
         if not _is_int(value) or not 0 <= value <= MAX_ID:
-            raise self.fail(f"{name!r} must be an integer from 0 to 2^53-1")
+            raise self._wrong(name, "an integer from 0 to 2^53-1")
         return value
 
     def seconds(self, name: str) -> float:
-        value = self.raw(name)
+        value: object = self._members.get(name)
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
-            raise self.fail(f"{name!r} must be a positive number of seconds")
+            raise self._wrong(name, "a positive number of seconds")
         return float(value)
 
     def flag(self, name: str) -> bool:
-        value = self.raw(name)
+        value: object = self._members.get(name)
         if not isinstance(value, bool):
-            raise self.fail(f"{name!r} must be true or false")
+            raise self._wrong(name, "true or false")
         return value
 
     def array(self, name: str) -> list[Any]:
-        value = self.raw(name)
+        value: object = self._members.get(name)
         if not _is_array(value):
-            raise self.fail(f"{name!r} must be an array")
+            raise self._wrong(name, "an array")
         return value
 
     def mapping(self, name: str) -> dict[str, Any]:
-        value = self.raw(name)
+        value: object = self._members.get(name)
         if not isinstance(value, dict):
-            raise self.fail(f"{name!r} must be an object")
+            raise self._wrong(name, "an object")
         return cast("dict[str, Any]", value)
 
     def nested(self, name: str) -> _Members:
-        inner = _Members(self.mapping(name))
-        inner.id = self.id
-        return inner
+        return _Members(self.mapping(name), self._frame)
+
+    def _wrong(self, name: str, wanted: str) -> BadFrameError:
+        return self.fail(f"{name!r} must be {wanted}" if name in self._members else f"{name!r} is missing")
 
 
 def _is_array(value: object) -> TypeGuard[list[Any]]:
