@@ -371,7 +371,8 @@ class _Sink:
         self._driver.dispatch(LinkClosed(self._generation, reason))
 
     def _counts(self) -> bool:
-        counts = self._driver.link is not None and self._driver.machine.generation == self._generation
+        driver = self._driver
+        counts = driver.machine.generation == self._generation and driver.link is not None
         if counts:
-            self._driver.heard()
+            driver.heard()
         return counts

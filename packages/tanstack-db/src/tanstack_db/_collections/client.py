@@ -259,8 +259,7 @@ class DbClient:
     def spawn(self, work: Coroutine[Any, Any, S], name: str) -> asyncio.Task[S]:
         """Like `start`, and return the task."""
         context = copy_context()
-        context.run(_active.set, None if self is _default else self)
-        context.run(clear_current)  # work that a handler begins is not the handler's own
+        context.run(_begin, None if self is _default else self)
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -304,6 +303,14 @@ class DbClient:
 
 
 _active: ContextVar[DbClient | None] = ContextVar("tanstack_db_client", default=None)
+
+
+def _begin(client: DbClient | None) -> None:
+    """Make this the context of work of its own for a client: what a handler begins is not the handler's."""
+    _active.set(client)
+    clear_current()
+
+
 _default = DbClient()
 _sessions_required = False
 

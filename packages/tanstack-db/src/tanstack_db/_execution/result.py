@@ -346,8 +346,7 @@ class LiveResult(Relation):
     def _taken(self) -> Sequence[Deltas]:
         """Return what the sinks took, and have them take anew."""
         taken = self._pending.copy()
-        for index in range(len(taken)):
-            self._pending[index] = ()
+        self._pending[:] = [()] * len(taken)
         return taken
 
     # -- the window ----------------------------------------------------------------------------------------------------

@@ -186,7 +186,7 @@ class Work:
         if not self._mutations:
             self._settle("completed")
             return
-        groups = _grouped(self.mutations)
+        groups = _grouped(self._mutations.values())
         if server_fn is None:
             # Only the write methods of one collection come here, and they made sure that it has its handler.
             ((collection, mutations),) = groups
