@@ -77,7 +77,7 @@ class CancelRetry:
     """Cancel what `Retry` started."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deliver:
     """Give a message to every listener."""
 

@@ -33,9 +33,9 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RowChange:
-    """One change of one row.
+    """One change of one row. Nobody changes it; frozen, it would take several times as long to make.
 
     Attributes:
         action: what happened to the row.
@@ -61,9 +61,9 @@ class RowChange:
         return wire
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RowMessage:
-    """A parsed message.
+    """A parsed message. Nobody changes it, as with `RowChange`.
 
     Attributes:
         changes: the changes, to be applied in one commit; empty for a refetch.

@@ -100,9 +100,9 @@ class _Entry(Generic[T]):
     """It came here from another scope, where older messages about it may still arrive."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Step(Generic[T]):
-    """A change as it is replayed: `row` whole, or `part` of one, or neither for a delete.
+    """A change as it is replayed: `row` whole, or `part` of one, or neither for a delete. Nobody changes it.
 
     A delete carries the version that its writer saw, a put the version that it made.
     """

@@ -53,9 +53,9 @@ class Position:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inbound:
-    """One message of a channel.
+    """One message of a channel. To be read only: all listeners are told the same object.
 
     Attributes:
         data: the payload, unchanged.
