@@ -235,7 +235,7 @@ class AuthRequest:
     within: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as with `Publish`
 class Messages:
     """Messages of a channel that follow each other; `offset` is the number of the first."""
 
@@ -268,7 +268,7 @@ class Subscription:
     missed: tuple[Messages, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as with `Publish`
 class Ok:
     """A request was done."""
 

@@ -147,7 +147,7 @@ def _parse_change(body: Mapping[str, Any]) -> RowChange:
     if action is None:
         raise MessageError(f'"action" is {named!r}; known are insert, update, delete and refetch')
     key = body.get("key")
-    if key is not None and (isinstance(key, bool) or not isinstance(key, str | int)):
+    if key is not None and (isinstance(key, bool) or not isinstance(key, (str, int))):
         raise MessageError(f'"key" must be a string or an integer, not {key!r}')
     version = body.get("version")
     if version is not None and (isinstance(version, bool) or not isinstance(version, int)):

@@ -197,7 +197,7 @@ class Settlements(Generic[T, K]):
             return [None] * len(mutations)
         found: dict[Mutation[T], T] = {}
         rest: list[T] = []
-        for item in cast("Sequence[object]", result) if isinstance(result, list | tuple) else [result]:
+        for item in cast("Sequence[object]", result) if isinstance(result, (list, tuple)) else [result]:
             try:
                 row = self._codec.row(item)
             except Exception as error:  # noqa: BLE001 -- the server has the mutation, so this must not undo it
