@@ -33,7 +33,7 @@ def outcome(expected: int = 1) -> Outcome[Row]:
     return Outcome(codec=Codec(), encode=dict, id="m1", expected=expected)
 
 
-def told(found: Outcome[Row], limit: int = 65536) -> dict[str, dict[str, Any]]:
+def told(found: Outcome[Row], limit: int = 65536) -> Mapping[str, Mapping[str, Any]]:
     return found.messages(origin="me", limit=limit)
 
 
