@@ -285,6 +285,23 @@ def test_an_update_of_a_row_that_the_snapshot_lacks_asks_for_another_fetch() -> 
     assert screen.rows == {}
 
 
+@pytest.mark.parametrize("whose", ["own", "another's"])
+def test_a_delete_of_an_older_version_than_the_snapshot_has_asks_for_another_fetch(whose: str) -> None:  # G4, Q11
+    """The snapshot was read before the delete, or the row lives again: the database knows which."""
+    screen = Screen("a")
+    screen.load("a", row(1, "one", version=1))
+    mark = screen.replica.fetching("a")
+    if whose == "own":
+        screen.write(screen.replica.confirm([], [(1, "a")]).writes)
+    else:
+        screen.hear("a", RowChange("delete", key=1, version=1))
+    screen.write(screen.replica.snapshot(mark, [row(1, "two", version=2)]))
+
+    assert mark.incomplete
+    screen.load("a")
+    assert screen.rows == {}
+
+
 def test_a_row_that_the_database_shows_again_counts_whatever_its_version() -> None:
     screen = Screen("a")
     screen.hear("a", put(row(1, "first life", version=5)))

@@ -262,6 +262,8 @@ class Replica(Generic[T, K]):
     def _replay(self, step: _Step[T], mark: FetchMark, target: dict[WireKey, T]) -> None:
         there = target.get(step.key)
         if there is not None and self._is_stale(step, there):
+            # Deleted after the snapshot was read, whatever version its writer saw, or alive again: a fetch tells.
+            mark.incomplete |= step.is_delete and step.scope == mark.scope
             return
         if step.scope != mark.scope:
             if step.row is not None:
