@@ -334,6 +334,19 @@ def test_a_channel_that_is_forgotten_within_a_turn_leaves_nothing_to_its_success
     assert (offsets(first), offsets(second)) == ([1], [])
 
 
+def test_the_successor_of_a_channel_that_is_forgotten_within_a_turn_has_its_messages_in_that_turn() -> None:
+    turn = Turn()
+    hub = make_hub(limits=HistoryLimits(idle_channels=0), defer=turn.defer)
+    first, second = Reader(), Reader()
+    hub.subscribe(first, "a", None, 0)
+    hub.publish("a", "1", None, 0)
+    hub.remove(first, 0)
+    hub.subscribe(second, "a", None, 0)
+    hub.publish("a", "2", None, 0)
+    turn.end()
+    assert (offsets(first), offsets(second)) == ([1], [1])
+
+
 def test_a_turn_that_never_ends_is_cut() -> None:
     turn = Turn()
     hub, reader = make_hub(defer=turn.defer), Reader()
@@ -378,6 +391,23 @@ def test_very_many_readers_are_served_over_several_turns() -> None:
     staying = [reader for reader in readers if reader is not leaving]
     assert {tuple(offsets(reader)) for reader in staying} == {(1, 2, 3, 4)}
     assert (offsets(new), offsets(leaving)) == ([4], [1, 2, 3])
+
+
+def test_who_has_a_part_of_a_round_gets_the_rest_of_it_once() -> None:
+    turn = Turn()
+    hub, publisher, other = make_hub(defer=turn.defer, readers_in_a_row=1), Reader(), Reader()
+    hub.subscribe(publisher, "a", None, 0)
+    hub.subscribe(other, "a", None, 0)
+    hub.publish("a", "1", "u1", 0, publisher=publisher)
+    hub.publish("a", "2", None, 0)
+    turn.end()
+    assert (offsets(publisher), offsets(other)) == ([1, 2], [])
+    hub.publish("a", "3", "u1", 0, publisher=publisher)
+    assert offsets(publisher) == [1, 2, 3]
+    turn.end()
+    turn.end()
+    turn.end()
+    assert (offsets(publisher), offsets(other)) == ([1, 2, 3], [1, 2, 3])
 
 
 # -- against the model -----------------------------------------------------------------------------------------------

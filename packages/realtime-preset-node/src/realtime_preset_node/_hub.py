@@ -16,7 +16,7 @@ No I/O, no clock, no tasks: the caller passes the time, and a subscriber is an o
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -203,16 +203,18 @@ class _Stream:
             behind = {target: start for target in targets if (start := self._caught_up.get(target)) is not None}
             targets = [target for target in targets if target not in behind]
         # All of this first: a delivery may end a subscription, or a stream.
-        self._advance(current, targets)
+        self._advance(current, targets, behind)
         for target, start in behind.items():
-            self.hand(current.messages[start:], (target,))
+            if start < len(current.messages):
+                self.hand(current.messages[start:], (target,))
         self.hand(current.messages, targets, current.joined)
         return not self._pending
 
-    def _advance(self, current: _Round, targets: Iterable[Subscriber]) -> None:
+    def _advance(self, current: _Round, targets: Iterable[Subscriber], behind: Mapping[Subscriber, int]) -> None:
         end = len(current.messages)
         if not current.is_over:
             self._caught_up.update(dict.fromkeys(targets, end))
+            self._caught_up.update({target: max(start, end) for target, start in behind.items()})
             return
         self._round = None
         del self._pending[:end]
@@ -393,9 +395,10 @@ class Hub:
             self.catch_up(publisher)
         full = stream.push(message, publisher)
         dirty = self._dirty
-        if channel not in dirty:
+        if dirty.get(channel) is not stream:  # it may hold a former life of the channel, which nobody listens to
+            first = not dirty
             dirty[channel] = stream
-            if len(dirty) == 1:
+            if first:
                 self._defer(self.flush)
         if publisher is not None:
             # After the flush was asked for: whoever waits for the message is not to wait for the publisher's answer.
