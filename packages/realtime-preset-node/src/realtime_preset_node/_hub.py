@@ -24,7 +24,7 @@ from tanstack_realtime.server import ServerObserver
 
 from ._message import Numbered, write_bodies, write_messages
 from ._packet import BATCH_BYTES, Packet
-from ._settings import HistoryLimits
+from ._settings import MESSAGE_BYTES, HistoryLimits
 from ._slow import DropOldest, LatestPerKey, SlowReaders
 
 __all__ = ["Hub", "HubStatistics", "Lane", "Subscribed", "Subscriber"]
@@ -84,7 +84,7 @@ class HubStatistics:
         idle_channels: kept only for replay.
         subscriptions: over all channels.
         history_messages: kept over all channels.
-        history_size: bytes of them.
+        history_size: bytes of them, as `HistoryLimits` counts.
     """
 
     channels: int
@@ -169,7 +169,7 @@ class _Stream:
             Whether waiting for more would not join more.
         """
         self._pending.append(message)
-        self._pending_size += message.size
+        self._pending_size += message.size + MESSAGE_BYTES
         if publisher is not None:
             self._caught_up[publisher] = len(self._pending)
         return self._pending_size >= BATCH_BYTES
@@ -218,7 +218,7 @@ class _Stream:
             return
         self._round = None
         del self._pending[:end]
-        self._pending_size = sum([message.size for message in self._pending])
+        self._pending_size = sum([message.size + MESSAGE_BYTES for message in self._pending])
         self._caught_up = {target: start - end for target, start in self._caught_up.items() if start > end}
 
     def hand(
@@ -239,7 +239,7 @@ class _Stream:
         """Take the next message, forget what is beyond the limits, and return by how many bytes there is more."""
         before = self.size
         self.history.append(message)
-        self.size += message.size
+        self.size += message.size + MESSAGE_BYTES
         self.trim(message.at)
         return self.size - before
 
@@ -248,10 +248,10 @@ class _Stream:
         history, limits = self.history, self._limits
         outlived = now - limits.age
         while history and (len(history) > limits.messages or self.size > limits.size or history[0].at <= outlived):
-            self.size -= history.popleft().size
+            self.forget_oldest()
 
     def forget_oldest(self) -> None:
-        self.size -= self.history.popleft().size
+        self.size -= self.history.popleft().size + MESSAGE_BYTES
 
     def after(self, epoch: str, offset: int) -> Sequence[Numbered] | None:
         """Return the messages after a position, or None where completeness cannot be proved."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
-__all__ = ["ConnectionLimits", "HistoryLimits", "SessionSettings"]
+__all__ = ["MESSAGE_BYTES", "ConnectionLimits", "HistoryLimits", "SessionSettings"]
+
+MESSAGE_BYTES: Final = 256
+"""What a kept message takes in memory besides its payload, roughly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryLimits:
     """How much is kept for replay.
+
+    A message counts with its payload in bytes and 256 more, which is what it takes in memory besides.
 
     Attributes:
         messages: per channel.
