@@ -655,6 +655,30 @@ async def test_a_row_stays_deleted_when_the_answer_to_an_earlier_move_comes_last
         assert ada.texts == bob.texts == []
 
 
+@pytest.mark.parametrize("later", ["delete", "update", "update without an answer"])
+async def test_readers_of_where_a_row_was_hear_of_a_mutation_that_builds_on_an_open_move(later: str) -> None:  # Q20
+    """The move is refused, but what came after it was done: the row is gone from where the others still see it."""
+    world = World()
+    world.rows = {"1": todo("1", "one")}
+    async with screens(world, "ada", "bob") as [ada, bob]:
+        ada.open("a", "b")
+        bob.open("a")
+        await asyncio.sleep(1)
+        world.write_takes = 5.0
+        move = ada.todos.update("1", project_id="b")
+        await asyncio.sleep(0.1)
+        world.write_takes = 0.1
+        world.answers = later == "update"
+        await (ada.todos.delete("1") if later == "delete" else ada.todos.update("1", text="two")).persisted()
+        world.write_failure = PermissionError("it stays")
+        with pytest.raises(PermissionError):
+            await move.persisted()
+        await asyncio.sleep(10)
+
+        assert bob.texts == []
+        assert ada.texts == ([] if later == "delete" else ["two"])
+
+
 async def test_a_row_that_is_new_again_stays_when_the_answer_to_its_delete_comes_last() -> None:  # Q11
     world = World()
     world.rows = {"1": todo("1", "one")}

@@ -58,6 +58,8 @@ class _Open(Generic[T]):
     tick: int
     key: object
     """The row's when it began; the server may give an inserted row another."""
+    channels: Sequence[str] = ()
+    """Where readers of the row may be, if only the database can tell what became of it."""
     insert_into: str | None = None
     """Channel on which a running insert keeps snapshots waiting."""
     is_overtaken: bool = False
@@ -133,7 +135,8 @@ class Settlements(Generic[T, K]):
         snapshots: dict[str, Callable[[], None] | None] = {}
         for mutation, known, row in settled:
             if _is_unsure(mutation, known, row):
-                for channel in self._channels(mutation):
+                known.channels = self._channels(mutation)
+                for channel in known.channels:
                     if channel not in snapshots:
                         snapshots[channel] = await self._feed.snapshot_for_settlement(channel)
 
@@ -188,7 +191,15 @@ class Settlements(Generic[T, K]):
                 self._open[other].is_overtaken = True
 
     def _channels(self, mutation: Mutation[T]) -> list[str]:
-        return list(dict.fromkeys((self._codec.scope(mutation.original), self._codec.scope(mutation.modified))))
+        places = (mutation.original, mutation.modified, *self._elsewhere(mutation))
+        return list(dict.fromkeys(self._codec.scope(row) for row in places))
+
+    def _elsewhere(self, mutation: Mutation[T]) -> list[T]:
+        """The row as others see it, if it was in another scope for the writer: the mutation builds on a move that is
+        still open, or another client has moved the row meanwhile.
+        """
+        row = self._feed.replica.get(mutation.key)
+        return [] if row is None or self._codec.scope(row) == self._codec.scope(mutation.original) else [row]
 
     def _rows(self, mutations: Sequence[Mutation[T]], result: object, *, from_handler: bool) -> list[T | None]:
         """Match returned rows to mutations: by key, what is left to inserts in order, since those may have new keys."""
@@ -236,20 +247,24 @@ class Settlements(Generic[T, K]):
             outcome = known.outcome
             outcome.accepted += 1
             if _is_unsure(mutation, known, row):
-                for channel in self._channels(mutation):
+                for channel in known.channels:
                     outcome.unknown(channel)
-                failed = any(snapshots[channel] is None for channel in self._channels(mutation))
+                failed = any(snapshots[channel] is None for channel in known.channels)
                 if failed and not known.is_overtaken:
                     # The fetch's retry brings the server's row. Until then the optimistic one stands in.
                     puts.append(mutation.modified)
             elif row is None:
-                outcome.deleted(mutation.original)
-                deletes.append((mutation.key, self._codec.scope(mutation.original)))
+                for gone in (mutation.original, *self._elsewhere(mutation)):
+                    outcome.deleted(gone)
+                    deletes.append((mutation.key, self._codec.scope(gone)))
             else:
                 if mutation.type == "insert":
                     outcome.inserted(row)
                 else:
                     outcome.updated(mutation.original, row)
+                    for gone in self._elsewhere(mutation):
+                        if self._codec.scope(gone) != self._codec.scope(row):
+                            outcome.deleted(gone)
                     if self._codec.key(row) != mutation.key:
                         deletes.append((mutation.key, self._codec.scope(mutation.original)))
                 puts.append(row)
