@@ -163,6 +163,7 @@ class World:
         self.reads: list[str] = []
         self.write_takes = 0.1
         self.read_failure: Exception | None = None
+        self.read_takes = 0.0
         self.write_failure: Exception | None = None
         self.answers = True
         """Whether the server functions return the row."""
@@ -193,6 +194,7 @@ class World:
         self.reads.append(project_id)
         if self.read_failure is not None:
             raise self.read_failure
+        await asyncio.sleep(self.read_takes)
         return [row for row in self.rows.values() if row.project_id == project_id]
 
     async def write(self, row: Todo) -> Todo | None:
@@ -677,6 +679,27 @@ async def test_readers_of_where_a_row_was_hear_of_a_mutation_that_builds_on_an_o
 
         assert bob.texts == []
         assert ada.texts == ([] if later == "delete" else ["two"])
+
+
+async def test_readers_of_where_another_client_moved_a_row_hear_of_an_update_without_an_answer() -> None:  # Q20
+    """The move is heard while the database is asked what became of the update."""
+    world = World()
+    world.rows = {"1": todo("1", "one")}
+    async with screens(world, "ada", "bob") as [ada, bob]:
+        ada.open("a", "b")
+        bob.open("a", "b")
+        await asyncio.sleep(1)
+        world.answers = False
+        world.read_takes = 1.0
+        update = ada.todos.update("1", text="two")
+        await asyncio.sleep(0.5)
+        world.rows["1"] = todo("1", "two", "b")  # another program moved it, and tells with what it had read before
+        world.provider.to(A, {"action": "delete", "key": "1"})
+        world.provider.to(B, {"action": "insert", "data": {"id": "1", "project_id": "b", "text": "one", "version": 0}})
+        await update.persisted()
+        await asyncio.sleep(10)
+
+        assert ada.texts == bob.texts == ["two"]
 
 
 async def test_a_row_that_is_new_again_stays_when_the_answer_to_its_delete_comes_last() -> None:  # Q11

@@ -58,8 +58,6 @@ class _Open(Generic[T]):
     tick: int
     key: object
     """The row's when it began; the server may give an inserted row another."""
-    channels: Sequence[str] = ()
-    """Where readers of the row may be, if only the database can tell what became of it."""
     insert_into: str | None = None
     """Channel on which a running insert keeps snapshots waiting."""
     is_overtaken: bool = False
@@ -135,8 +133,7 @@ class Settlements(Generic[T, K]):
         snapshots: dict[str, Callable[[], None] | None] = {}
         for mutation, known, row in settled:
             if _is_unsure(mutation, known, row):
-                known.channels = self._channels(mutation)
-                for channel in known.channels:
+                for channel in self._channels(mutation):
                     if channel not in snapshots:
                         snapshots[channel] = await self._feed.snapshot_for_settlement(channel)
 
@@ -247,9 +244,13 @@ class Settlements(Generic[T, K]):
             outcome = known.outcome
             outcome.accepted += 1
             if _is_unsure(mutation, known, row):
-                for channel in known.channels:
+                channels = self._channels(mutation)
+                for channel in channels:
                     outcome.unknown(channel)
-                failed = any(snapshots[channel] is None for channel in known.channels)
+                    if channel not in snapshots:
+                        # Another client has moved the row there while the database was asked about the others.
+                        self._feed.refetch(channel)
+                failed = any(channel in snapshots and snapshots[channel] is None for channel in channels)
                 if failed and not known.is_overtaken:
                     # The fetch's retry brings the server's row. Until then the optimistic one stands in.
                     puts.append(mutation.modified)
