@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from realtime_preset_node import NodePreset
+from realtime_preset_node import DropOldest, NodePreset
 from realtime_preset_node._packet import BATCH_BYTES, Packet
 from realtime_preset_node._peer import Peer
 from realtime_preset_node._server import NodeServer
@@ -60,7 +60,7 @@ class Sink:
         return [json.loads(line) for text in self.writes for line in text.split("\n")]
 
 
-def keeping(servers: list[NodeServer]) -> NodePreset:
+def keeping(servers: list[NodeServer], **options: Any) -> NodePreset:
     """A preset that keeps the server halves that it makes."""
 
     class Preset(NodePreset):
@@ -70,7 +70,7 @@ def keeping(servers: list[NodeServer]) -> NodePreset:
             servers.append(server)
             return server
 
-    return Preset()
+    return Preset(**options)
 
 
 def grant_all(user_id: str, channel: Channel) -> Permissions:
@@ -268,3 +268,29 @@ async def test_readers_do_not_wait_for_the_publishers_answer() -> None:
         for peer in (publisher, reader):
             servers[0].detach(peer)
             await peer.end(1006)
+
+
+@pytest.mark.parametrize("revoked", [False, True])
+async def test_what_a_slow_reader_left_waiting_does_not_come_after_the_end_of_the_subscription(revoked: bool) -> None:
+    servers = list[NodeServer]()
+    preset = keeping(servers, slow_readers={"a": DropOldest()})
+    async with Realtime(authorize=grant_all, get_user=lambda connection: "ann", preset=preset) as realtime:
+        peer, sink = await connected(servers[0])
+        peer.feed('{"type":"subscribe","id":1,"channel":"a"}')
+        await settle()
+        sink.writes.clear()
+        sink.backlog = servers[0].shared.high_water + 1
+        sink.empty.clear()
+        await realtime.publish("a", 1)
+        await settle()
+        await realtime.publish("a", 2)
+        if revoked:
+            await realtime.revoke("ann", "a")
+        else:
+            peer.feed('{"type":"unsubscribe","id":2,"channel":"a"}')
+        sink.backlog = 0
+        sink.empty.set()
+        await settle()
+        assert [frame["type"] for frame in sink.frames()] == ["revoked" if revoked else "ok"]
+        servers[0].detach(peer)
+        await peer.end(1006)

@@ -186,6 +186,7 @@ class Grants:
             self._rooms.unobserve(self._outbox, grant.removeprefix(_PRESENCE))
         else:
             self._hub.unsubscribe(self._outbox, grant, now)
+            self._outbox.forget(grant)
 
     def end(self, now: float) -> None:
         """End all of them: the connection is gone."""
