@@ -122,6 +122,24 @@ async def test_the_default_is_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
     await http.aclose()
 
 
+async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[tuple[str, str]] = []
+
+    async def send(self: Any, request: httpx.Request) -> httpx.Response:
+        used.append((request.url.host, type(self._pool).__name__))
+        return httpx.Response(200)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", send)
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    http = DefaultHttp()
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:1", "app.example"):
+        await http("GET", f"http://{host}/config", headers={}, body=None)
+    await http.aclose()
+    direct = [(host, "AsyncConnectionPool") for host in ("localhost", "127.0.0.1", "::1")]
+    assert used == [*direct, ("app.example", "AsyncHTTPProxy")]
+
+
 async def test_without_httpx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "httpx", None)
     with pytest.raises(ConfigurationError, match=r"tanstack-realtime\[http\]"):

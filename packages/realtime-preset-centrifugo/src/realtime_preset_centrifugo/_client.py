@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, cast
@@ -17,6 +16,7 @@ from tanstack_realtime import (
     OpenRequest,
 )
 from tanstack_realtime._endpoint import ask_for_token
+from tanstack_realtime._http import is_loopback
 
 from ._link import CentrifugoLink
 from ._settings import SOCKET_PATH
@@ -122,7 +122,7 @@ async def open_link(
         renew=renew,
         name=request.client_id or "python",
         headers={},  # the application's are not Centrifugo's business
-        use_proxy=not _is_loopback(urlsplit(admission.url).hostname),
+        use_proxy=not is_loopback(admission.url),
         max_message_bytes=capabilities.max_message_bytes,
     )
     try:
@@ -131,12 +131,3 @@ async def open_link(
         await link.close()
         raise
     return link
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host is None or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

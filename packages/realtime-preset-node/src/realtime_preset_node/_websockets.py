@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
 from tanstack_realtime import AuthenticationError, CloseReason, ConfigurationError, ConnectionLostError, OpenRequest
+from tanstack_realtime._http import is_loopback
 
 from ._client import CLOSE_TIMEOUT, ReadWire, configured_preset, request_headers, require_node, socket_url
 from ._frames import CloseCode
@@ -42,7 +42,7 @@ async def connect(base: str, request: OpenRequest, http: Http) -> ReadWire:
             create_connection=Socket,
             additional_headers=request_headers(request),
             compression=None,  # small JSON: costs twice the CPU and memory on the server, saves little
-            proxy=None if _is_loopback(urlsplit(url).hostname) else True,
+            proxy=None if is_loopback(url) else True,
             open_timeout=None,  # the caller sets the deadline
             close_timeout=CLOSE_TIMEOUT,
             ping_interval=None,  # the protocol has its own, which browsers see too
@@ -63,15 +63,6 @@ async def connect(base: str, request: OpenRequest, http: Http) -> ReadWire:
         raise ConnectionLostError(f"could not connect to {url}: {error}", reason=str(error)) from error
     assert isinstance(socket, Socket), "that is what makes it"
     return _SocketWire(socket)
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host is None or host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Socket(ClientConnection):

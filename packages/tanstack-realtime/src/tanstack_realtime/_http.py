@@ -6,16 +6,32 @@
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError, ConnectionLostError
 
-__all__ = ["DefaultHttp", "Http", "HttpResponse"]
+__all__ = ["DefaultHttp", "Http", "HttpResponse", "is_loopback"]
 
 _TIMEOUT: Final = 10.0
+
+_NO_PROXIES: Final = {"http://": None, "https://": None}
+"""Overrides the environment's proxies, and nothing else that it says, such as certificates."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the address is this machine's own, which no proxy can reach for us."""
+    host = urlsplit(url).hostname
+    if host is None or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +57,13 @@ class Http(Protocol):
 
 
 class DefaultHttp:
-    """httpx, or the browser's ``fetch`` under Pyodide."""
+    """httpx, or the browser's ``fetch`` under Pyodide.
+
+    Proxies named by the environment are used, except for loopback addresses.
+    """
 
     def __init__(self) -> None:
-        self._client: Any = None
+        self._clients: dict[bool, Any] = {}
 
     async def __call__(
         self, method: str, url: str, /, *, headers: Mapping[str, str], body: bytes | None
@@ -57,18 +76,20 @@ class DefaultHttp:
             raise ConfigurationError(
                 f"{method} {url} needs httpx; `pip install tanstack-realtime[http]`", reason="httpx is missing"
             ) from error
-        if self._client is None:
-            self._client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
+        here = is_loopback(url)
+        if here not in self._clients:
+            mounts = _NO_PROXIES if here else None
+            self._clients[here] = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False, mounts=mounts)
         try:
-            response = await self._client.request(method, url, headers=dict(headers), content=body)
+            response = await self._clients[here].request(method, url, headers=dict(headers), content=body)
         except httpx.RequestError as error:
             raise ConnectionLostError(f"{method} {url} failed: {error!r}", reason=str(error) or repr(error)) from error
         return HttpResponse(response.status_code, response.content)
 
     async def aclose(self) -> None:
         """Close kept connections. Idempotent."""
-        client, self._client = self._client, None
-        if client is not None:
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
             await client.aclose()
 
 
