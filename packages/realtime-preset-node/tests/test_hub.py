@@ -380,6 +380,31 @@ def test_a_turn_of_tiny_messages_is_cut() -> None:
     assert offsets(reader) == list(range(1, 5001))
 
 
+class Counted(str):
+    """A channel's name that counts how often it is looked up."""
+
+    lookups = 0
+
+    def __hash__(self) -> int:
+        Counted.lookups += 1
+        return super().__hash__()
+
+
+def test_an_answer_costs_the_same_however_many_other_channels_have_messages() -> None:
+    turn = Turn()
+    hub, readers = make_hub(defer=turn.defer), [Reader() for _ in range(200)]
+    for number, reader in enumerate(readers):
+        hub.subscribe(reader, Counted(f"a:x={number}"), None, 0)
+        hub.publish(Counted(f"a:x={number}"), "1", None, 0)
+    Counted.lookups = 0
+    for reader in readers:
+        hub.catch_up(reader)
+    assert Counted.lookups < 10 * len(readers)
+    assert [offsets(reader) for reader in readers] == [[1]] * 200
+    turn.end()
+    assert [offsets(reader) for reader in readers] == [[1]] * 200
+
+
 def test_very_many_readers_are_served_over_several_turns() -> None:
     # Mutants that let an answer overtake, serve somebody twice, or forget who joined meanwhile fail here.
     turn = Turn()

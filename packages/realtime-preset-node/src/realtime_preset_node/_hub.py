@@ -413,9 +413,15 @@ class Hub:
         if not dirty:
             return
         mine = self._channels_of.get(subscriber)
-        if mine and not mine.isdisjoint(dirty):
-            for stream in [stream for channel, stream in self._dirty.items() if channel in mine]:
-                stream.catch_up(subscriber)
+        if not mine:
+            return
+        # A turn may have thousands of answers and of channels with messages, so that only the smaller set is walked.
+        if len(mine) < len(dirty):
+            channels = sorted([channel for channel in mine if channel in dirty])
+        else:
+            channels = [channel for channel in dirty if channel in mine]
+        for channel in channels:
+            dirty[channel].catch_up(subscriber)
 
     def flush(self) -> None:
         """Deliver what is pending; where there are very many readers, a part now and the rest in the next turns."""
