@@ -169,7 +169,7 @@ class Peer:
         self._answers_size += size
 
     def _turn(self, *, answering: bool) -> None:
-        """Begin or end to say something, which goes behind what was said before, and before what others say."""
+        """Begin or end a stretch in which the session answers: what it says is collected, and leaves as one write."""
         self._is_answering = answering
         if answering:
             self._room_for_answers = self._high_water - self._sink.backlog
