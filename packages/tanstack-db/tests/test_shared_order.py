@@ -183,6 +183,34 @@ def test_an_order_whose_comparisons_raise_is_given_up_by_all(monkeypatch: pytest
     assert [[row["id"] for row in query.get()] for query in queries] == [[21, 20], [0, 1], [2, 3]]
 
 
+def test_who_comes_after_the_keeper_has_left_in_one_batch_knows_the_places() -> None:
+    client = DbClient()
+    items = build(client, 10)
+    with client.batch():
+        keeper = Screen(window(client, items, 0, 0))
+        first = Screen(window(client, items, 3, 2))
+        keeper.stop()
+        second = Screen(window(client, items, 3, 2))
+        assert second.rows == first.rows == expected(items, 3, 2)
+    assert second.rows == first.rows == list(second.query.get())
+
+
+def test_who_follows_rows_of_a_query_that_has_failed_knows_the_places() -> None:
+    client = DbClient()
+    items = build(client, 10)
+    ordered = QueryBuilder().from_(items).order_by("n", "desc")
+    query = ordered.select(lambda row: {"id": row["id"], "share": 12 // row["n"] if row["n"] != 9 else 1 // 0})
+    first = Screen(live_query(query.limit(4), client=client))
+    items.update(2, n=8)
+    shown = first.rows
+    items.insert({"id": 20, "n": 9, "on": True})
+    assert isinstance(first.query.error, ZeroDivisionError)
+    second = Screen(live_query(query.limit(4), client=client))
+    assert second.rows == list(second.query.get()) == shown
+    first.stop()
+    second.stop()
+
+
 steps = st.one_of(
     st.tuples(st.just("open"), st.integers(0, 4), st.integers(0, 6)),
     st.tuples(st.just("close"), st.integers(0, 5), st.just(0)),

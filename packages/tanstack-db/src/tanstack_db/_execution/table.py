@@ -61,7 +61,9 @@ class ResultTable:
 
     def _positions(self, keys: Iterable[Any]) -> dict[Any, int | None]:
         if self.pipeline is None:
-            return {}
+            # `_rows` has the order that was kept.
+            places = {key: index for index, key in enumerate(self._rows)} if self.is_ordered else {}
+            return {key: places.get(key) for key in keys} if places else {}
         if self._keys is None:
             return self.pipeline.positions(list(keys))
         found = self.pipeline.positions([self._keys.joined(key) for key in keys])
@@ -169,6 +171,7 @@ class ResultTable:
         """Keep showing what is shown. The pipeline, which has failed, goes next."""
         try:
             self.shown.items()  # in their order, which only the pipeline knows
+            self.keep_order()
         except Exception:  # noqa: BLE001 -- the error that made the pipeline fail
             # It is a comparison of the application's values that raises, so there is no order.
             self.shown.keep(tuple(self._rows.values()))
