@@ -20,6 +20,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
@@ -339,6 +340,9 @@ class Database:
             cells = [[row[name] for name in names_of(schema)] for row in rows.values()]
             self.connection.executemany(f"INSERT INTO t{index} VALUES ({marks})", cells)
 
+    def close(self) -> None:
+        self.connection.close()
+
     def answer(self, spec: Spec) -> list[tuple[Any, ...]]:
         return self.connection.execute(select_sql(spec)).fetchall()
 
@@ -653,8 +657,8 @@ class Watched:
             self.spec = replace(self.spec, limit=step.limit, offset=step.offset)
 
 
-async def follow(schemas: Sequence[Schema], queries: Sequence[tuple[Spec, int]], history: Sequence[Step]) -> None:
-    world, database = World(schemas), Database(schemas)
+async def follow(database: Database, queries: Sequence[tuple[Spec, int]], history: Sequence[Step]) -> None:
+    world = World(database.schemas)
     watched: list[Watched] = []
     for index, step in enumerate([None, *history]):
         batches = 1
@@ -700,11 +704,8 @@ def test_sqlite_gives_the_same_answers(case: tuple[list[Schema], list[tuple[Spec
 
     Kills: a condition tested below an outer join on the side that may be absent; a row without a partner shown
     again while it has another; a value of `distinct` that goes with the first of its rows; a group that counts deleted
-    rows;
-    a moved window that is taken for a change behind it; with more runs, ``not`` that makes unknown true.
+    rows; a moved window that is taken for a change behind it; with more runs, ``not`` that makes unknown true.
     """
-    loop = VirtualClockLoop()
-    try:
-        loop.run_until_complete(follow(*case))
-    finally:
-        loop.close()
+    schemas, queries, history = case
+    with closing(VirtualClockLoop()) as loop, closing(Database(schemas)) as database:
+        loop.run_until_complete(follow(database, queries, history))

@@ -16,7 +16,8 @@ import asyncio
 import gc
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from statistics import median
 from types import FrameType
@@ -100,27 +101,51 @@ class Work(NamedTuple):
     peak: float
 
 
-def work(action: Callable[[], object]) -> Work:
-    """Count the work of a call."""
-    instructions = 0
+@contextmanager
+def instructions() -> Generator[list[int]]:
+    """Count executed bytecode; the number is in the list."""
+    number = [0]
+    if sys.version_info >= (3, 12):  # where `f_trace_opcodes` misses what runs for the first time
+        monitoring = sys.monitoring
+        tool, event = monitoring.PROFILER_ID, monitoring.events.INSTRUCTION
+
+        def executed(*_: object) -> None:
+            number[0] += 1
+
+        monitoring.use_tool_id(tool, "work")
+        monitoring.register_callback(tool, event, executed)
+        monitoring.set_events(tool, event)
+        try:
+            yield number
+        finally:
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
+        return
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal instructions
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        instructions += event == "opcode"
+        number[0] += event == "opcode"
         return trace
 
     tracer = sys.gettrace()
-    tracemalloc.start()
-    Value.touched = 0
     sys.settrace(trace)
     try:
-        action()
+        yield number
     finally:
         sys.settrace(tracer)
+
+
+def work(action: Callable[[], object]) -> Work:
+    """Count the work of a call."""
+    tracemalloc.start()
+    Value.touched = 0
+    try:
+        with instructions() as number:
+            action()
+    finally:
         touched, peak = Value.touched, tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    return Work(instructions, touched, peak)
+    return Work(number[0], touched, peak)
 
 
 # -- the data: as many matches, groups and rows in a window, however many rows -----------------------------------------
