@@ -151,22 +151,36 @@ async def test_what_can_never_succeed_behind_a_message_that_is_sent_again_is_giv
     assert len(box) == 0
 
 
-async def test_a_full_outbox_takes_no_answer_for_that_of_another_message() -> None:
+async def test_what_is_on_its_way_does_not_give_way_to_a_hint() -> None:
     provider, reported = Eager(), list[Exception]()
-    box = outbox(provider, reported, begin=provider.begin, capacity=2)
-    provider.failures = [ConnectionLostError("gone")] * 2
-
-    box.post("todos", {"n": 1})
-    box.post("todos", {"n": 2})
-    await asyncio.sleep(0)  # now the answer to the first is waited for
-    box.post("todos", {"n": 3})  # drops the first
+    box = outbox(provider, reported, begin=provider.begin, capacity=WINDOW + 2)
+    for n in range(WINDOW + 50):
+        box.post("todos", {"n": n})
+    assert provider.taken == list(range(WINDOW))
+    assert len(box) <= WINDOW + 2
     await asyncio.sleep(0.5)
-    box.wake()
+
+    # The last one may follow the hint, which told the others to fetch what it says.
+    assert provider.taken[WINDOW] == "refetch"
+    assert provider.taken[WINDOW + 1 :] in ([], [WINDOW + 49])
+    assert [message for _, message in provider.accepted] == provider.taken
+    assert (reported, len(box)) == ([], 0)
+
+
+async def test_a_hint_covers_what_was_to_be_sent_again() -> None:
+    provider, reported = Eager(), list[Exception]()
+    box = outbox(provider, reported, begin=provider.begin, capacity=3)
+    provider.failures = [ConnectionLostError("gone")] * 3
+    for n in (1, 2, 3):
+        box.post("todos", {"n": n})
+    await asyncio.sleep(0)  # now the answer to the first is waited for
+    box.post("todos", {"n": 4})
+    await asyncio.sleep(0.1)  # all have failed
+    box.post("todos", {"n": 5})
     await asyncio.sleep(10)
 
-    assert provider.taken == [1, 2, 3, 2, "refetch"]
-    assert provider.accepted == [("todos", 3), ("todos", 2), ("todos", "refetch")]
-    assert [error.code for error in reported if isinstance(error, RealtimeError)] == ["outbox_full"]
+    assert [message for _, message in provider.accepted] == [4, 1, "refetch", 5, "refetch"]
+    assert (reported, len(box)) == ([], 0)
 
 
 async def test_messages_that_come_late_are_followed_by_one_hint_to_fetch() -> None:  # Q9, Q11
@@ -227,16 +241,31 @@ async def test_what_can_never_succeed_is_reported_and_the_next_goes_on(failure: 
     assert isinstance(reported[0], RealtimeError)
 
 
-async def test_a_full_outbox_drops_its_oldest_and_says_so() -> None:  # P1
+async def test_where_too_many_wait_they_give_way_to_a_hint() -> None:  # P1
     provider, reported = Provider(), list[Exception]()
     provider.failures = [ConnectionLostError("gone")] * 2
-    box = outbox(provider, reported, capacity=2)
-    for n in (1, 2, 3):
+    box = outbox(provider, reported, capacity=4)
+    box.post("comments", {"n": 0})
+    for n in range(1, 8):
         box.post("todos", {"n": n})
-    await asyncio.sleep(10)
+    box.post("comments", {"n": 8})
+    assert len(box) <= 5
+    await asyncio.sleep(30)
 
-    assert provider.accepted == [("todos", 2), ("todos", 3), ("todos", "refetch")]
-    assert [error.code for error in reported if isinstance(error, PublishError)] == ["outbox_full"]
+    told = [message for channel, message in provider.accepted if channel == "todos"]
+    assert told[:2] == [1, "refetch"]
+    assert {0, 8} <= {message for channel, message in provider.accepted if channel == "comments"}
+    assert (reported, len(box)) == ([], 0)
+
+
+async def test_channels_with_one_message_each_keep_it() -> None:  # P1
+    provider, reported = Provider(), list[Exception]()
+    box = outbox(provider, reported, capacity=2)
+    for n in range(5):
+        box.post(f"todos:n={n}", {"n": n})
+    await asyncio.sleep(10)
+    assert sorted(message for _, message in provider.accepted) == [0, 1, 2, 3, 4]
+    assert reported == []
 
 
 async def test_closing_sends_what_can_be_sent() -> None:  # P1

@@ -2,7 +2,8 @@
 
 The mutation has happened; only the others do not know yet. So a publish that fails is tried again with back-off and
 the same mutation id, in order per channel, and nothing of it rolls the mutation back. What can never succeed (denied,
-too large) is reported and given up; so is the oldest message when the queue is full.
+too large) is reported and given up. Where too many wait, those of the channel with the most give way to one hint to
+fetch, so that memory is bounded and nobody misses a change.
 
 Where the connection takes a message at once, up to `WINDOW` of a channel are on their way together: a provider handles
 a connection's messages in order. One that must be sent again may then come after others that were accepted.
@@ -78,6 +79,17 @@ class _Lane:
         if self.begun:
             self.begun.popleft()
 
+    @property
+    def waiting(self) -> int:
+        """How many messages are not on their way, the first one excepted."""
+        return len(self.messages) - max(len(self.begun), 1)
+
+    def condense(self, hint: _Posted) -> None:
+        """Put a hint in the place of what is waiting."""
+        for _ in range(self.waiting):
+            self.messages.pop()
+        self.messages.append(hint)
+
 
 class Outbox:
     """Sends messages in order per channel until each was accepted or given up.
@@ -87,7 +99,8 @@ class Outbox:
         send: one attempt; raises `RealtimeError` with `retryable` telling whether another makes sense.
         report: takes what was given up.
         random: a float in [0, 1), for the jitter.
-        capacity: messages kept over all channels.
+        capacity: messages over all channels, above which those that wait in a channel give way to one hint. What is on
+            its way stays, and one message of each channel.
     """
 
     def __init__(
@@ -114,7 +127,7 @@ class Outbox:
     def post(self, channel: str, message: Mapping[str, Any]) -> None:
         """Send as soon as possible: at once where nothing waits before it. Needs a running loop."""
         if self._size >= self._capacity:
-            self._drop_oldest()
+            self._condense()
         lane = self._lanes.get(channel)
         if lane is None:
             lane = self._lanes[channel] = _Lane()
@@ -164,18 +177,11 @@ class Outbox:
     def _tasks(self) -> list[asyncio.Task[None]]:
         return [lane.task for lane in self._lanes.values() if lane.task is not None]
 
-    def _drop_oldest(self) -> None:
-        channel, lane = next(iter(self._lanes.items()))
-        lane.drop_first()
-        self._size -= 1
-        self._report(
-            PublishError(
-                f"the outbox is full ({self._capacity} messages); the oldest for {channel!r} was dropped, others "
-                "see the change at their next refetch",
-                channel=channel,
-                code="outbox_full",
-            )
-        )
+    def _condense(self) -> None:
+        fullest = max(self._lanes.values(), key=lambda lane: lane.waiting, default=None)
+        if fullest is not None and fullest.waiting > 1:
+            self._size -= fullest.waiting - 1
+            fullest.condense(_Posted(_HINT, asyncio.get_running_loop().time()))
 
     def _append(self, lane: _Lane, message: Mapping[str, Any]) -> None:
         lane.messages.append(_Posted(message, asyncio.get_running_loop().time()))
@@ -208,10 +214,8 @@ class Outbox:
                 lane.is_held = False
                 continue
             attempt = 0
-            # A full outbox may have dropped the message while it was being sent.
-            if lane.messages and lane.messages[0] is posted:
-                lane.drop_first()
-                self._size -= 1
+            lane.drop_first()
+            self._size -= 1
             late = late or (error is None and loop.time() - posted.at > LATE)
             if late and not lane.messages and posted.message is not _HINT:
                 late = False
@@ -235,7 +239,7 @@ class Outbox:
             if error is not None and error.retryable:
                 continue
             overtaken = overtaken or error is None
-            # A full outbox may have dropped it meanwhile.
+            # Meanwhile it may have given way to a hint.
             if posted in lane.messages:
                 lane.messages.remove(posted)
                 self._size -= 1
