@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 
 from tanstack_realtime._errors import (
@@ -153,6 +154,19 @@ async def test_a_user_id_that_is_no_string_is_the_servers_fault(user: object) ->
     assert (caught.value.code, caught.value.retryable) == ("unavailable", True)
     assert "str(user.id)" in str(setup.reported[0])
     assert repr(user) not in caught.value.reason  # the client is not told what went wrong inside
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "unauthenticated"), (403, "unauthenticated"), (503, "unavailable")])
+async def test_get_user_may_raise_what_a_request_of_nobody_is_answered_with(status: int, code: str) -> None:
+    def signed_in(_: HTTPConnection) -> str:
+        raise HTTPException(status, "sign in first")
+
+    setup = Setup(get_user=signed_in, allow_anonymous=True)
+    with pytest.raises(AuthenticationError, match="sign in first") as caught:
+        await setup.gate().authenticate(connection())
+    assert (caught.value.code, caught.value.retryable) == (code, code == "unavailable")
+    assert "sign in first" not in caught.value.reason
+    assert setup.denials.codes == ["unauthenticated"] * (code == "unauthenticated")
 
 
 async def test_a_failing_get_user_refuses_that_request_and_is_reported() -> None:  # V5

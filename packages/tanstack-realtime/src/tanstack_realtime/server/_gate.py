@@ -15,6 +15,8 @@ from collections.abc import Callable, Coroutine
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar, cast
 
+from starlette.exceptions import HTTPException
+
 from tanstack_realtime._errors import AuthenticationError, ChannelDeniedError, ChannelError, PublishError, RealtimeError
 from tanstack_realtime._json import encode_json
 from tanstack_realtime._keys import Channel, parse_channel
@@ -39,6 +41,9 @@ _KNOWN_CHANNELS: Final = 1024
 
 _RESERVED: Final = "$"
 """Namespaces that begin with it belong to the library and its presets."""
+
+_NOT_SIGNED_IN: Final = (401, 403)
+"""What an application's own dependencies raise as an `HTTPException` for a request of nobody."""
 
 _TEMPORARY: Final = "the server cannot decide this now; try again"
 
@@ -109,11 +114,15 @@ class Gate:
         The id is `ANONYMOUS` for nobody, where that is allowed.
 
         Raises:
-            AuthenticationError: nobody (``unauthenticated``), or `get_user` failed (``unavailable``, retryable).
+            AuthenticationError: nobody, which an `HTTPException` of 401 or 403 says too (``unauthenticated``), or
+                `get_user` failed (``unavailable``, retryable).
         """
         try:
             user: object = await self._call(self._get_user(connection))
         except Exception as error:
+            if isinstance(error, HTTPException) and error.status_code in _NOT_SIGNED_IN:
+                refusal = AuthenticationError(f"get_user raised {error!r}", reason="not signed in")
+                raise self._refuse(refusal) from error
             raise self._fault(
                 AuthenticationError(
                     f"get_user raised {error!r}; the connection was refused",

@@ -96,7 +96,11 @@ Authorize: TypeAlias = Callable[[str, Channel], Permissions | Awaitable[Permissi
 """``authorize(user_id, channel)``, sync or async."""
 
 GetUser: TypeAlias = Callable[[HTTPConnection], str | Identity | Awaitable[str | Identity | None] | None]
-"""``get_user(connection)``, sync or async: the user's id, an `Identity` where it expires, or None for nobody."""
+"""``get_user(connection)``, sync or async: the user's id, an `Identity` where it expires, or None for nobody.
+
+An `HTTPException` of Starlette or FastAPI with 401 or 403 says nobody, too. Whatever else it raises is a failure, after
+which clients try again.
+"""
 
 Validate: TypeAlias = Callable[[str, Channel, Any], Any | Awaitable[Any]]
 """``validate(user_id, channel, data)``, sync or async: the payload to publish, as it is or rewritten.
