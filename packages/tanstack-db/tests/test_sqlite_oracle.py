@@ -655,6 +655,8 @@ class Watched:
         if self.spec.is_ordered:
             self.query.set_window(limit=step.limit, offset=step.offset)
             self.spec = replace(self.spec, limit=step.limit, offset=step.offset)
+            if not self.spec.is_ordered:
+                self.shown = dict(self.shown)
 
 
 async def follow(database: Database, queries: Sequence[tuple[Spec, int]], history: Sequence[Step]) -> None:
