@@ -103,9 +103,9 @@ def client(app: Any, **headers: str) -> httpx.AsyncClient:
 
 
 @pytest.fixture(autouse=True)
-def no_other_instance() -> None:
-    """Instances of earlier tests are weakly held; one that a failed test keeps would change `publish`."""
-    gc.collect()
+def no_other_instance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instances of other tests may still be alive, kept by a cycle or a traceback."""
+    monkeypatch.setattr("tanstack_realtime.server._app._instances", WeakSet[Realtime]())
 
 
 MESSAGE = {"channel": "chat:owner=u1", "data": {"text": "hi"}}
@@ -325,9 +325,7 @@ async def test_the_servers_own_mistakes_raise_at_the_call() -> None:
     assert fake.published == []
 
 
-async def test_the_module_function_needs_exactly_one_instance(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Instances of other tests may still be alive, kept by a cycle or a traceback.
-    monkeypatch.setattr("tanstack_realtime.server._app._instances", WeakSet[Realtime]())
+async def test_the_module_function_needs_exactly_one_instance() -> None:
     with pytest.raises(ConfigurationError, match="no Realtime exists"):
         await server.publish(("a", {}), 1)
     first, fake = make()
