@@ -14,11 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_preset_node import HistoryLimits, LatestPerKey, SlowReader
 from realtime_preset_node._frames import Messages
-from realtime_preset_node._hub import Hub, HubStatistics, Lane
+from realtime_preset_node._hub import Hub, HubStatistics
 from realtime_preset_node._message import Numbered
 from realtime_preset_node._packet import BATCH_BYTES, Packet
 from realtime_preset_node._protocol import messages_frame, parse_server_frame
 from realtime_preset_node._slow import SlowReaders
+from realtime_preset_node._stream import Lane
 from tanstack_realtime.server import ServerObserver
 
 
@@ -44,6 +45,7 @@ class Reader:
             self.got += one_by_one(frame)
 
     def offer(self, lane: Lane, messages: Sequence[Numbered], joined: Sequence[Packet], /) -> None:
+        assert messages, "there is nothing to offer"
         runs = [message for packet in joined for frame in packet.text.split("\n") for message in one_by_one(frame)]
         assert [(message.offset, json.dumps(message.data[0])) for message in runs] == [
             (message.offset, message.text) for message in messages

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from realtime_preset_node import CloseCode, ConnectionLimits, HistoryLimits
 from realtime_preset_node._frames import Publish
-from realtime_preset_node._hub import Hub, Lane
+from realtime_preset_node._hub import Hub
 from realtime_preset_node._message import Numbered
 from realtime_preset_node._operations import (
     AdmitPresence,
@@ -27,6 +27,7 @@ from realtime_preset_node._presence import Attendee, Rooms
 from realtime_preset_node._session import Session
 from realtime_preset_node._settings import SessionSettings
 from realtime_preset_node._slow import SlowReaders
+from realtime_preset_node._stream import Lane
 from tanstack_realtime import AuthenticationError, ChannelDeniedError, PublishError, parse_channel
 from tanstack_realtime.server import Permissions, Publication, ServerObserver
 

@@ -18,6 +18,7 @@ Layers, top down; docs/protocol.md describes what crosses the wire::
     _answers _operations           what it says to the client, what it asks of the gate
     _presence  _leases             who is in which room; grants that end
     _hub                           channels, numbered messages, replay, without I/O
+    _stream                        one life of a channel: its subscribers, what is on its way, its history
     _slow                          what a slow reader may do without
     _message                       messages with their numbers, many in a frame
     _packet                        frames on their way to many readers

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from tanstack_realtime import RealtimeError
 
-from ._hub import Hub, Subscriber
+from ._hub import Hub
 from ._protocol import error_frame
+from ._stream import Subscriber
 
 if TYPE_CHECKING:
     from typing import Final

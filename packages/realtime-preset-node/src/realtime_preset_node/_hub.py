@@ -15,47 +15,19 @@ No I/O, no clock, no tasks: the caller passes the time, and a subscriber is an o
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from tanstack_realtime.server import ServerObserver
 
-from ._message import Numbered, write_bodies, write_messages
-from ._packet import BATCH_BYTES, Packet
-from ._settings import MESSAGE_BYTES, HistoryLimits
-from ._slow import DropOldest, LatestPerKey, SlowReaders
+from ._message import Numbered, write_bodies
+from ._settings import HistoryLimits
+from ._slow import SlowReaders
+from ._stream import Lane, Stream, Subscriber
 
-__all__ = ["Hub", "HubStatistics", "Lane", "Subscribed", "Subscriber"]
-
-
-class Subscriber(Protocol):
-    """What takes a channel's messages. Compared by identity."""
-
-    def deliver(self, packet: Packet, /) -> None:
-        """Take one or more frames. Must not raise, and must not block."""
-        ...
-
-    def offer(self, lane: Lane, messages: Sequence[Numbered], joined: Sequence[Packet], /) -> None:
-        """Take messages of a channel with a policy for slow readers; `joined` holds them as they are sent.
-
-        Must not raise, and must not block.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Lane:
-    """A channel whose messages a slow reader may do without.
-
-    Attributes:
-        channel: wire string.
-        policy: which ones.
-    """
-
-    channel: str
-    policy: DropOldest | LatestPerKey
+__all__ = ["Hub", "HubStatistics", "Subscribed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,173 +66,6 @@ class HubStatistics:
     history_size: int
 
 
-class _Round:
-    """Some messages on their way to all readers, a part of the readers at a time."""
-
-    __slots__ = ("_left", "is_over", "joined", "messages")
-
-    def __init__(self, channel: str, targets: Sequence[Subscriber], messages: Sequence[Numbered]) -> None:
-        self.messages = tuple(messages)
-        self.joined = write_messages(channel, self.messages)
-        self.is_over = False
-        self._left = targets
-
-    def next_targets(self, most: int) -> Sequence[Subscriber]:
-        targets, self._left = self._left[:most], self._left[most:]
-        self.is_over = not self._left
-        return targets
-
-
-class _Stream:
-    __slots__ = (
-        "_caught_up",
-        "_limits",
-        "_pending",
-        "_pending_size",
-        "_round",
-        "_targets",
-        "channel",
-        "epoch",
-        "history",
-        "lane",
-        "offset",
-        "size",
-        "subscribers",
-    )
-
-    def __init__(self, channel: str, epoch: str, limits: HistoryLimits, lane: Lane | None) -> None:
-        self.channel = channel
-        self.epoch = epoch
-        self.lane = lane
-        self.offset = 0
-        self.history: deque[Numbered] = deque()
-        self.subscribers: dict[Subscriber, None] = {}
-        self._limits = limits
-        self.size = 0
-        """Bytes of the history."""
-        self._targets: tuple[Subscriber, ...] | None = None
-        self._pending: list[Numbered] = []
-        self._pending_size = 0
-        self._round: _Round | None = None
-        """The first of the pending messages, while not everybody has them."""
-        self._caught_up: dict[Subscriber, int] = {}
-        """How many of the pending messages are not for a subscriber, or not any more."""
-
-    def add(self, subscriber: Subscriber) -> None:
-        if subscriber not in self.subscribers:
-            self.subscribers[subscriber] = None
-            self._targets = None
-            if self._pending:
-                self._caught_up[subscriber] = len(self._pending)
-
-    def discard(self, subscriber: Subscriber) -> None:
-        self.subscribers.pop(subscriber, None)
-        self._caught_up.pop(subscriber, None)
-        self._targets = None
-        if not self.subscribers:
-            self._pending.clear()  # nobody may find it later: not even who subscribes before the turn ends
-            self._pending_size = 0
-            self._round = None
-
-    def push(self, message: Numbered, publisher: Subscriber | None) -> bool:
-        """Take a message for everybody but its publisher, who has it already.
-
-        Returns:
-            Whether waiting for more would not join more.
-        """
-        self._pending.append(message)
-        self._pending_size += message.size + MESSAGE_BYTES
-        if publisher is not None:
-            self._caught_up[publisher] = len(self._pending)
-        return self._pending_size >= BATCH_BYTES
-
-    def catch_up(self, subscriber: Subscriber) -> None:
-        """Deliver what is pending to one subscriber."""
-        start = self._caught_up.get(subscriber, 0)
-        if start == len(self._pending):
-            return
-        self._caught_up[subscriber] = len(self._pending)
-        self.hand(self._pending[start:], (subscriber,))
-
-    def flush(self, most: int) -> bool:
-        """Deliver what is pending to the next `most` readers, and return whether everybody has everything.
-
-        Messages that come while there are readers left wait until all have the earlier ones.
-        """
-        if not self._pending:
-            return True
-        current = self._round
-        targets: Sequence[Subscriber]
-        if current is not None:
-            targets = [target for target in current.next_targets(most) if target in self.subscribers]
-        else:
-            if self._targets is None:
-                self._targets = tuple(self.subscribers)
-            current = self._round = _Round(self.channel, self._targets, self._pending)
-            targets = current.next_targets(most)
-        behind: dict[Subscriber, int] = {}
-        if self._caught_up:
-            behind = {target: start for target in targets if (start := self._caught_up.get(target)) is not None}
-            targets = [target for target in targets if target not in behind]
-        # All of this first: a delivery may end a subscription, or a stream.
-        self._advance(current, targets, behind)
-        for target, start in behind.items():
-            if start < len(current.messages):
-                self.hand(current.messages[start:], (target,))
-        self.hand(current.messages, targets, current.joined)
-        return not self._pending
-
-    def _advance(self, current: _Round, targets: Iterable[Subscriber], behind: Mapping[Subscriber, int]) -> None:
-        end = len(current.messages)
-        if not current.is_over:
-            self._caught_up.update(dict.fromkeys(targets, end))
-            self._caught_up.update({target: max(start, end) for target, start in behind.items()})
-            return
-        self._round = None
-        del self._pending[:end]
-        self._pending_size = sum([message.size + MESSAGE_BYTES for message in self._pending])
-        self._caught_up = {target: start - end for target, start in self._caught_up.items() if start > end}
-
-    def hand(
-        self, messages: Sequence[Numbered], targets: Iterable[Subscriber], joined: Sequence[Packet] | None = None
-    ) -> None:
-        """Deliver messages to some subscribers, joined."""
-        if joined is None:
-            joined = write_messages(self.channel, messages)
-        if self.lane is None:
-            for packet in joined:
-                for target in targets:
-                    target.deliver(packet)
-        else:
-            for target in targets:
-                target.offer(self.lane, messages, joined)
-
-    def keep(self, message: Numbered) -> int:
-        """Take the next message, forget what is beyond the limits, and return by how many bytes there is more."""
-        before = self.size
-        self.history.append(message)
-        self.size += message.size + MESSAGE_BYTES
-        self.trim(message.at)
-        return self.size - before
-
-    def trim(self, now: float) -> None:
-        """Forget what is beyond the limits."""
-        history, limits = self.history, self._limits
-        outlived = now - limits.age
-        while history and (len(history) > limits.messages or self.size > limits.size or history[0].at <= outlived):
-            self.forget_oldest()
-
-    def forget_oldest(self) -> None:
-        self.size -= self.history.popleft().size + MESSAGE_BYTES
-
-    def after(self, epoch: str, offset: int) -> Sequence[Numbered] | None:
-        """Return the messages after a position, or None where completeness cannot be proved."""
-        missed = self.offset - offset
-        if epoch != self.epoch or missed < 0 or missed > len(self.history):
-            return None
-        return list(self.history)[len(self.history) - missed :]
-
-
 class Hub:
     """Channels, who listens to them, and what they missed.
 
@@ -290,10 +95,10 @@ class Hub:
         self._defer = defer
         self._slow_readers = slow_readers
         self._observer = observer
-        self._streams: dict[str, _Stream] = {}
+        self._streams: dict[str, Stream] = {}
         self._idle: OrderedDict[str, float] = OrderedDict()
         self._channels_of: dict[Subscriber, set[str]] = {}
-        self._dirty: dict[str, _Stream] = {}
+        self._dirty: dict[str, Stream] = {}
         self._kept = 0
         """Bytes of all histories."""
 
@@ -311,7 +116,7 @@ class Hub:
         if stream is None:
             policy = self._slow_readers.of(channel)
             lane = None if policy is None else Lane(channel, policy)
-            stream = self._streams[channel] = _Stream(channel, self._new_epoch(), self._limits, lane)
+            stream = self._streams[channel] = Stream(channel, self._new_epoch(), self._limits, lane)
         self._kept -= stream.size
         stream.trim(now)
         self._kept += stream.size
@@ -452,7 +257,7 @@ class Hub:
                 return
             self._drop_idle(channel)
 
-    def _make_room(self, stream: _Stream) -> None:
+    def _make_room(self, stream: Stream) -> None:
         """Forget until all histories are within the limit again: idle channels, then the oldest of the one given."""
         while self._kept > self._limits.total_size:
             idle = next(iter(self._idle), None)

@@ -21,11 +21,12 @@ from ._settings import SessionSettings
 from ._slow import LagQueue
 
 if TYPE_CHECKING:
-    from ._hub import Hub, Lane
+    from ._hub import Hub
     from ._message import Numbered
     from ._presence import Rooms
     from ._registry import Registry
     from ._sink import Sink
+    from ._stream import Lane
 
 __all__ = ["Peer", "PeerFactory"]
 
