@@ -14,7 +14,8 @@ Layers, each using only those below it:
 ``_feed``, ``_scope``, ``_replica`` rows of collections: when to fetch, what to merge; ``_outbox``, ``_echo``: writes
 ``_live_feed``, ``_live_log``       likewise for live channels; ``_scopes``: the shell that both feeds share
 ``_publishing``, ``_state_store``   how a client's messages get out; what it shows of itself
-``_driver``, ``_subscriptions``     the shells: tasks, timers, listeners; ``_supervisor`` owns the tasks
+``_driver``, ``_subscriptions``     the shells: tasks, timers, listeners; ``_supervisor`` owns the tasks;
+                                    ``_subscription`` is what an application holds
 ``_connection``, ``_channels``      the machines: events in, actions out, no I/O and no clock; so are ``_presence``,
                                     ``_throttle``
 ``_presets``, ``_settings``         what carries the messages, and who says so; ``_http`` and ``_endpoint`` for requests
@@ -75,7 +76,7 @@ from ._settings import EnvVar, Settings, read_environment, resolve_preset, resol
 from ._slot import ClientSlot, client_slot
 from ._state import PresenceInfo, RealtimeState, SubscriptionInfo
 from ._statistics import ConnectionStatistics, SubscriptionStatistics
-from ._subscriptions import Listener, Subscription, SubscriptionState
+from ._subscription import Listener, Subscription, SubscriptionState
 from ._text_stream import TextPart, TextState, TextStatus, read_text_part, text_stream
 from ._transport import (
     JSON,

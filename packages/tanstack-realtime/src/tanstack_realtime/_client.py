@@ -32,7 +32,8 @@ from ._slot import client_slot
 from ._state import RealtimeState
 from ._state_store import StateStore
 from ._statistics import ConnectionStatistics
-from ._subscriptions import Listener, Subscription, SubscriptionHub
+from ._subscription import Listener, Subscription
+from ._subscriptions import SubscriptionHub
 from ._supervisor import Supervisor, loop_runs
 from ._transport import JSON, Capabilities, Inbound, OpenRequest, RealtimeTransport
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ._connection_events import StatusName
 from ._presence import PresenceStatus
-from ._subscriptions import SubscriptionState
+from ._subscription import SubscriptionState
 
 __all__ = ["PresenceInfo", "RealtimeState", "SubscriptionInfo"]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tanstack_realtime._client import RealtimeClient
     from tanstack_realtime._connection import Timing
     from tanstack_realtime._http import Http
-    from tanstack_realtime._subscriptions import Subscription
+    from tanstack_realtime._subscription import Subscription
     from tanstack_realtime._transport import Link, RealtimeTransport
     from tanstack_realtime.server import Authorize
 
