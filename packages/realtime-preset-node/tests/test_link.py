@@ -540,9 +540,32 @@ async def test_a_gap_and_superseded_messages_reach_the_client() -> None:  # A17,
     link.feed('{"type":"subscribed","id":1,"channel":"a","epoch":"e","offset":0}')
     await subscribing
     link.feed('{"type":"gap","channel":"a","reason":"lagged","missed":7}')
-    link.feed('{"type":"messages","channel":"a","offset":10,"data":[1],"superseded":2}')
+    link.feed('{"type":"messages","channel":"a","offset":10,"data":[1,2],"superseded":2}')
     assert sink.gaps == [("a", "the server dropped 7 message(s): lagged")]
-    assert [(message.position, message.superseded) for _, message in sink.messages] == [(Position("e", 10), 2)]
+    # Before the first message of the frame, and not before each.
+    told = [(message.position, message.superseded) for _, message in sink.messages]
+    assert told == [(Position("e", 10), 2), (Position("e", 11), 0)]
+    await link.close()
+
+
+async def test_nothing_of_a_frame_follows_the_end() -> None:  # C2
+    class Leaver(Sink):
+        def message(self, channel: str, message: Inbound, /) -> None:
+            super().message(channel, message)
+            link.lost(CloseReason(1006, "gone"))
+
+    sink, wire = Leaver(), DeadWire()
+    link = NodeLink(sink, wire, asyncio.get_running_loop())
+    opening = asyncio.ensure_future(link.handshake(None, "me"))
+    await settle()
+    link.feed(json.dumps(_WELCOME))
+    await opening
+    subscribing = asyncio.ensure_future(link.subscribe("a", since=None))
+    await settle()
+    link.feed('{"type":"subscribed","id":1,"channel":"a","epoch":"e","offset":0}')
+    await subscribing
+    link.feed('{"type":"messages","channel":"a","offset":1,"data":[1,2,3]}')
+    assert [message.data for _, message in sink.messages] == [1]
     await link.close()
 
 

@@ -160,6 +160,22 @@ async def test_transact_changes_several_collections_in_one_batch_and_calls_once(
     assert seen[2:] == [(2, 1)], "the overlay of both dropped in one batch"
 
 
+async def test_work_that_a_server_function_begins_is_not_its_own() -> None:
+    world = World(Todo("1"))
+    begun: list[object] = []
+
+    async def work() -> None:
+        begun.append(current_transaction())
+
+    async def server() -> None:
+        assert current_transaction() is not None
+        world.client.start(work(), "work")
+        await settle()
+
+    await world.client.transact(lambda tx: tx.delete(world.todos, "1"), server).persisted()
+    assert begun == [None]
+
+
 async def test_transact_that_raises_changes_nothing() -> None:
     world = World(Todo("1"))
     batches: list[Sequence[Change[Todo, str]]] = []

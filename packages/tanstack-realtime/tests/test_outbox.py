@@ -241,6 +241,21 @@ async def test_what_can_never_succeed_is_reported_and_the_next_goes_on(failure: 
     assert isinstance(reported[0], RealtimeError)
 
 
+async def test_what_gives_way_to_a_hint_may_be_accepted_meanwhile() -> None:
+    provider, reported = Eager(), list[Exception]()
+    box = outbox(provider, reported, begin=provider.begin, capacity=3)
+    provider.failures = [ConnectionLostError("gone")]
+    for n in (1, 2, 3):
+        box.post("todos", {"n": n})
+    for _ in range(2):
+        await asyncio.sleep(0)  # the first has failed, the answer to the second is waited for
+    box.post("todos", {"n": 4})
+    await asyncio.sleep(10)
+
+    assert [message for _, message in provider.accepted] == [2, 3, 1, "refetch", 4, "refetch"]
+    assert (reported, len(box)) == ([], 0)
+
+
 async def test_where_too_many_wait_they_give_way_to_a_hint() -> None:  # P1
     provider, reported = Provider(), list[Exception]()
     provider.failures = [ConnectionLostError("gone")] * 2

@@ -81,6 +81,18 @@ def test_a_newer_update_is_not_overwritten_by_the_older_row() -> None:  # Q1, G4
     assert screen.rows == {1: row(1, "new")}
 
 
+def test_whether_a_row_was_told_of_since_a_moment() -> None:  # Q6
+    screen = Screen("a")
+    screen.load("a", row(1))
+    before = screen.replica.tick
+    screen.hear("a", put(row(2), "insert"))
+    screen.write(screen.replica.confirm([row(3)]).writes)
+    assert [screen.replica.heard_since(key, before) for key in (1, 2, 3)] == [False, True, False]
+    screen.hear("a", put(row(1, "b")))
+    screen.write(screen.replica.confirm([row(1, "c")]).writes)
+    assert screen.replica.heard_since(1, before)
+
+
 def test_a_deleted_row_does_not_come_back_with_the_snapshot() -> None:  # Q1
     screen = Screen("a")
     mark = screen.replica.fetching("a")
